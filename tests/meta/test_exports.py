@@ -1,0 +1,68 @@
+"""Every public name: it exists, it is documented, and the reference lists it.
+
+Rule 1: public is what ``__all__`` of a public module names; nothing else is promised.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+PUBLIC_MODULES = ["triohttp", "triohttp.errors", "triohttp.lowlevel", "triohttp.testing"]
+
+
+def exports() -> list[tuple[str, str]]:
+    return [(module, name) for module in PUBLIC_MODULES for name in importlib.import_module(module).__all__]
+
+
+def listed_names() -> set[str]:
+    """The last part of every name that a page of the reference gives to an autodoc directive."""
+    names: set[str] = set()
+    for page in REFERENCE.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        names.update(re.findall(r"^\s*(?:\.\. |:+|`+)?\{?auto\w+\}?(?:::)? ([\w.]+)", text, re.MULTILINE))
+    return {name.rpartition(".")[2] for name in names}
+
+
+LISTED = listed_names()
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_a_public_module_says_exactly_what_is_public(module: str) -> None:
+    """``__all__`` names things that exist, each once, none of them private."""
+    loaded = importlib.import_module(module)
+    names = list(loaded.__all__)
+    assert len(names) == len(set(names))
+    assert [name for name in names if not hasattr(loaded, name)] == []
+    assert [name for name in names if name.startswith("_") and name != "__version__"] == []
+
+
+@pytest.mark.parametrize(("module", "name"), exports(), ids=lambda value: value)
+def test_a_public_name_is_documented(module: str, name: str) -> None:
+    """A public class or function has a docstring, and so has each public method of a public class."""
+    value = getattr(importlib.import_module(module), name)
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        return
+    assert (value.__dict__.get("__doc__") if inspect.isclass(value) else value.__doc__), f"{name} has no docstring"
+    if not inspect.isclass(value):
+        return
+    silent = []
+    for attribute, member in vars(value).items():
+        function = getattr(member, "__func__", member)
+        if attribute.startswith("_") or not (inspect.isroutine(function) or isinstance(function, property)):
+            continue
+        if not inspect.getdoc(getattr(value, attribute)):
+            silent.append(attribute)
+    assert not silent, f"without a docstring in {name}: {silent}"
+
+
+@pytest.mark.parametrize(("module", "name"), exports(), ids=lambda value: value)
+def test_a_public_name_is_in_the_reference(module: str, name: str) -> None:
+    """Whoever finds a name in the package finds it in the reference."""
+    if name != "__version__":
+        assert name in LISTED, f"{module}.{name} is not in docs/reference"
