@@ -48,7 +48,6 @@ _CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c != 0x09)
 _CACHED_NAMES = 1024
 _CACHED_NAME_LENGTH = 64
 _wire_names: dict[str, bytes] = {}
-_keys: dict[str, bytes] = {}
 
 
 def encode_name(name: str | bytes) -> bytes:
@@ -106,16 +105,19 @@ def encode_value(value: str | bytes, name: str | bytes = "") -> bytes:
     return data.strip(b" \t")
 
 
-def _lookup_key(name: str | bytes) -> bytes:
-    """Return the index key of a name somebody asks for; one that is no field's name matches none."""
-    if isinstance(name, str):
-        key = _keys.get(name)
-        if key is None:
-            key = name.encode("ascii", "replace").lower()
-            if len(name) <= _CACHED_NAME_LENGTH and len(_keys) < _CACHED_NAMES:
-                _keys[name] = key
+class _Keys(dict[str, bytes]):
+    """The index key of each name that somebody asked for; a name that is no field's name gets one that matches none."""
+
+    def __missing__(self, name: str) -> bytes:
+        if not isinstance(name, str):
+            raise TypeError(f"a header field name must be str or bytes, not {clip(name)}")
+        key = name.encode("ascii", "replace").lower()
+        if len(name) <= _CACHED_NAME_LENGTH and len(self) < _CACHED_NAMES:
+            self[name] = key
         return key
-    return name.lower()
+
+
+_keys = _Keys()
 
 
 class Headers(MutableMapping[str, str]):
@@ -165,10 +167,10 @@ class Headers(MutableMapping[str, str]):
         return index
 
     def __getitem__(self, name: str | bytes) -> str:
-        value = (self._index or self._indexed()).get(_lookup_key(name))
+        value = self.get(name)
         if value is None:
             raise KeyError(name)
-        return value.decode("latin-1") if isinstance(value, bytes) else _combined(_lookup_key(name), value)
+        return value
 
     @overload
     def get(self, name: str | bytes, /) -> str | None: ...
@@ -176,14 +178,16 @@ class Headers(MutableMapping[str, str]):
     def get(self, name: str | bytes, /, default: str | _D) -> str | _D: ...
     def get(self, name: str | bytes, /, default: str | _D | None = None) -> str | _D | None:
         """Return the combined value of ``name``, or ``default``."""
-        value = (self._index or self._indexed()).get(_lookup_key(name))
+        key = name.lower() if isinstance(name, bytes) else _keys[name]
+        index = self._index
+        value = (self._indexed() if index is None else index).get(key)
         if value is None:
             return default
-        return value.decode("latin-1") if isinstance(value, bytes) else _combined(_lookup_key(name), value)
+        return value.decode("latin-1") if isinstance(value, bytes) else _combined(key, value)
 
     def get_all(self, name: str | bytes) -> list[str]:
         """Return the value of each line of ``name``, in order; an empty list when there is none."""
-        value = self._indexed().get(_lookup_key(name))
+        value = self._indexed().get(name.lower() if isinstance(name, bytes) else _keys[name])
         if value is None:
             return []
         values = [value] if isinstance(value, bytes) else value
@@ -191,11 +195,13 @@ class Headers(MutableMapping[str, str]):
 
     def get_bytes(self, name: str | bytes) -> bytes | None:
         """Return the value of the first line of ``name`` as the wire has it, None when there is none."""
-        value = (self._index or self._indexed()).get(_lookup_key(name))
+        value = self._indexed().get(name.lower() if isinstance(name, bytes) else _keys[name])
         return value[0] if isinstance(value, list) else value
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, (str, bytes)) and _lookup_key(name) in (self._index or self._indexed())
+        if isinstance(name, bytes):
+            return name.lower() in self._indexed()
+        return isinstance(name, str) and _keys[name] in self._indexed()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -248,7 +254,7 @@ class Headers(MutableMapping[str, str]):
         self._replace(encode_name(name), [encode_value(value, name)])
 
     def __delitem__(self, name: str | bytes) -> None:
-        key = _lookup_key(name)
+        key = name.lower() if isinstance(name, bytes) else _keys[name]
         if key not in self._indexed():
             raise KeyError(name)
         self._lines[:] = [line for line in self._lines if line[0].lower() != key]
