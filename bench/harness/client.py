@@ -1,0 +1,96 @@
+"""CPU time of the client process a request: short GETs from nginx over kept connections, 1 and 50 at once.
+
+nginx runs with a configuration of its own in a temporary folder, as one process in the foreground, and gives a fixed
+answer without touching a file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .environment import BENCH
+from .load import TARGET
+from .peers import OWN_CLIENT, Peer, turns
+from .processes import LOAD_CORE, MEASURED_CORE, free_port, pinned, running
+from .report import Figure, Table, progress
+
+__all__ = ["measure_clients"]
+
+_CONNECTIONS = (1, 50)
+_CONFIGURATION = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ default_type text/plain; return 200 "Hello, world!"; }}
+    }}
+}}
+"""
+
+
+def measure_clients(python: Path, peers: list[Peer], *, rounds: int, seconds: float) -> Table:
+    """Run each client in turn, a fresh process a run, and return the figures."""
+    figures = {(peer, count): Figure("µs CPU a request") for peer in peers for count in _CONNECTIONS}
+    rates = {(peer, count): Figure("requests a second") for peer in peers for count in _CONNECTIONS}
+    with _nginx() as port:
+        for number, peer in turns(peers, rounds):
+            for count in _CONNECTIONS:
+                result = _run(python, peer, port, count, seconds)
+                figures[peer, count].readings.append(result["cpu_seconds"] / result["requests"] * 1e6)
+                rates[peer, count].readings.append(result["requests"] / result["wall_seconds"])
+            last = " / ".join(f"{figures[peer, count].readings[-1]:.0f}" for count in _CONNECTIONS)
+            progress(f"client round {number + 1}/{rounds}: {peer.title}: {last} µs")
+    table = Table(
+        f"CPU of the client process, µs a request, against nginx; median (least–greatest) of {rounds} rounds",
+        ["client", *(f"{n} at once" for n in _CONNECTIONS), "triohttp is", *(f"requests/s, {n}" for n in _CONNECTIONS)],
+    )
+    own = OWN_CLIENT if OWN_CLIENT in peers else None
+    for peer in peers:
+        ratio = "–"
+        if own is not None:
+            ratio = " / ".join(f"{figures[own, n].median / figures[peer, n].median:.2f}" for n in _CONNECTIONS)
+        table.rows.append(
+            [peer.title, *(figures[peer, n] for n in _CONNECTIONS), ratio, *(rates[peer, n] for n in _CONNECTIONS)]
+        )
+    return table
+
+
+def _run(python: Path, peer: Peer, port: int, connections: int, seconds: float) -> dict[str, float]:
+    command = [str(python), str(BENCH / "clients" / f"{peer.key}.py"), f"http://127.0.0.1:{port}{TARGET}"]
+    finished = subprocess.run(
+        pinned(MEASURED_CORE, [*command, str(connections), str(seconds)]), capture_output=True, text=True, check=False
+    )
+    if finished.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {finished.returncode}\n{finished.stderr[-4000:]}")
+    result: dict[str, float] = json.loads(finished.stdout)
+    return result
+
+
+@contextmanager
+def _nginx() -> Iterator[int]:
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if nginx is None:
+        raise SystemExit("bench: nginx is needed as the client's peer (apt-get install nginx)")
+    with tempfile.TemporaryDirectory(prefix="triohttp-bench-") as folder:
+        port = free_port()
+        configuration = Path(folder) / "nginx.conf"
+        configuration.write_text(_CONFIGURATION.format(folder=folder, port=port))
+        with running([nginx, "-e", "stderr", "-p", folder, "-c", str(configuration)], port, core=LOAD_CORE):
+            yield port

@@ -1,0 +1,73 @@
+"""Who is measured: one program a file in ``servers/`` and ``clients/``, each with the name that the tables show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .environment import BENCH
+from .processes import Program, free_port, running
+
+__all__ = ["CLIENTS", "OWN_CLIENT", "OWN_SERVER", "SERVERS", "Peer", "chosen", "serving", "turns"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One program that is measured."""
+
+    key: str
+    """Its file's name without ``.py``, and its name on the command line."""
+    title: str
+    """What the tables call it."""
+
+
+OWN_SERVER = Peer("triohttp_app", "triohttp: App, router, Response.text")
+OWN_CLIENT = Peer("triohttp_client", "triohttp")
+SERVERS = (
+    Peer("trio_floor", "trio, raw socket, fixed answer"),
+    Peer("trio_h11", "trio, raw socket, bare h11 loop"),
+    OWN_SERVER,
+    Peer("uvicorn_h11_bare", "uvicorn + h11, bare ASGI"),
+    Peer("uvicorn_h11_starlette", "uvicorn + h11 + Starlette"),
+    Peer("hypercorn_trio_starlette", "hypercorn on trio + Starlette"),
+    Peer("aiohttp_web", "aiohttp (C parser, asyncio)"),
+    Peer("uvicorn_httptools_starlette", "uvicorn + httptools + uvloop + Starlette"),
+)
+CLIENTS = (
+    OWN_CLIENT,
+    Peer("httpx_trio", "httpx on trio"),
+    Peer("httpx2_trio", "httpx2 on trio"),
+    Peer("aiohttp_client", "aiohttp (C parser, asyncio)"),
+)
+
+
+def chosen(peers: Sequence[Peer], keys: str | None) -> list[Peer]:
+    """Return the peers that a comma-separated list names, all of them for None."""
+    if keys is None:
+        return list(peers)
+    known = {peer.key: peer for peer in peers}
+    unknown = [key for key in keys.split(",") if key not in known]
+    if unknown:
+        raise SystemExit(f"bench: no such peer: {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[key] for key in keys.split(",")]
+
+
+@contextmanager
+def serving(python: Path, peer: Peer) -> Iterator[Program]:
+    """Run a server peer for the length of the block, in a fresh process."""
+    port = free_port()
+    with running([str(python), str(BENCH / "servers" / f"{peer.key}.py"), str(port)], port) as program:
+        yield program
+
+
+def turns(peers: Sequence[Peer], rounds: int) -> Iterator[tuple[int, Peer]]:
+    """Yield every peer once a round, each round beginning one peer further on.
+
+    Interleaved, because a machine that is slow for half a minute must be slow for everybody.
+    """
+    for number in range(rounds):
+        start = number % len(peers)
+        for peer in [*peers[start:], *peers[:start]]:
+            yield number, peer

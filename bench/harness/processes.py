@@ -1,0 +1,122 @@
+"""Programs that the bench starts, the core each one runs on, and the processor time each one has used.
+
+Rule 1: what is measured runs on core 0, what loads it on core 1; with a single core, or without taskset, both share.
+Rule 2: a program is ended by its own process id, whatever happens to the bench.
+Rule 3: processor time is the kernel's own account of the process (user and system, all threads) in nanoseconds, read
+from outside; time that the machine gave to others is not in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["LOAD_CORE", "MEASURED_CORE", "Program", "free_port", "pin_this_process", "pinned", "running"]
+
+MEASURED_CORE = 0
+LOAD_CORE = 1
+_START_SECONDS = 15.0
+_STOP_SECONDS = 3.0
+
+
+def pinned(core: int, command: Sequence[str]) -> list[str]:
+    """Return the command, made to run on one core where the machine can do that."""
+    taskset = shutil.which("taskset")
+    if taskset is None or core not in os.sched_getaffinity(0):
+        return list(command)
+    return [taskset, "--cpu-list", str(core), *command]  # it replaces itself: the process id stays that of the command
+
+
+@contextmanager
+def pin_this_process(core: int) -> Iterator[None]:
+    """Run the block on one core, where the machine has it."""
+    before = os.sched_getaffinity(0)
+    if core in before:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Program:
+    """A running program and the port it listens on."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time used so far by the program and its living children."""
+        return sum(map(_cpu_seconds, _family(self.process.pid)))
+
+
+def _cpu_seconds(pid: int) -> float:
+    # What clock_getcpuclockid(3) computes on Linux. /proc/<pid>/stat says the same in steps of 10 ms.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from _family(int(child))
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, *, core: int = MEASURED_CORE) -> Iterator[Program]:
+    """Run a server program for the length of the block; the block begins once it accepts connections.
+
+    Raises:
+        RuntimeError: the program ended, or did not listen in time; what it wrote is in the message.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            pinned(core, command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            try:
+                _wait_listening(process, port)
+                yield Program(process, port)
+                if process.poll() is not None:
+                    raise RuntimeError(f"the program ended by itself with {process.returncode}")
+            except RuntimeError as error:
+                output.seek(0)
+                written = output.read().decode(errors="replace")
+                raise RuntimeError(f"{' '.join(command)}: {error}\n{written[-4000:]}") from error
+        finally:
+            _stop(process)
+
+
+def _wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"the program does not listen on port {port}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:  # a peer may hold on to connections; nothing is measured any more
+        process.kill()
+        process.wait()

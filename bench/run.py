@@ -1,0 +1,81 @@
+"""Measure triohttp and its peers side by side: ``uv run --no-project python bench/run.py all``.
+
+Needs Linux, uv, wrk and (for ``client``) nginx; the Python peers are installed from PyPI into ``bench/.venv``. Tables
+go to standard output, progress to standard error, and both tables and single readings to ``bench/results/``.
+What the figures mean stands in docs/explanation/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from harness.bursts import measure_bursts
+from harness.client import measure_clients
+from harness.environment import BENCH, environment_python, installed_versions
+from harness.hostile_head import measure_hostile_heads
+from harness.peers import CLIENTS, SERVERS, chosen
+from harness.report import Report, progress
+from harness.server import measure_servers
+
+_SHOWN_VERSIONS = ("triohttp", "trio", "h11", "uvicorn", "starlette", "hypercorn", "aiohttp", "httpx", "httpx2")
+_BURST_SERVERS = "triohttp_app,uvicorn_h11_starlette,hypercorn_trio_starlette,aiohttp_web"
+_HOSTILE_SERVERS = "triohttp_app,aiohttp_web,uvicorn_h11_starlette,hypercorn_trio_starlette"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure triohttp and its peers side by side.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--quick", action="store_true", help="short and few runs: to see that it works, not to quote")
+    common.add_argument("--rounds", type=int, default=None, help="how often each peer has its turn (5; quick 1)")
+    common.add_argument(
+        "--seconds", type=float, default=None, help="length of one measured run in seconds (3; quick 1)"
+    )
+    common.add_argument("--connections", type=int, default=64, help="connections that load a server (%(default)s)")
+    common.add_argument("--output", type=Path, default=BENCH / "results", help="folder for the report (%(default)s)")
+    subcommands = parser.add_subparsers(dest="subcommand", required=True)
+    for name, text in (
+        ("server", "CPU of the server process a request, with 3 and 11 header fields"),
+        ("bursts", "first answers of 64 connections opened at once under load"),
+        ("hostile-head", "an innocent request beside heads of 64 KiB of spaces"),
+        ("client", "CPU of the client process a request, 1 and 50 at once, against nginx"),
+        ("all", "everything above"),
+    ):
+        sub = subcommands.add_parser(name, help=text, description=text, parents=[common])
+        if name != "all":
+            known = CLIENTS if name == "client" else SERVERS
+            sub.add_argument("--peers", help=f"only these, comma-separated: {', '.join(peer.key for peer in known)}")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = _arguments()
+    wanted = arguments.subcommand
+    peers: str | None = getattr(arguments, "peers", None)
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
+    seconds = arguments.seconds or (1.0 if arguments.quick else 3.0)
+    connections: int = arguments.connections
+
+    python = environment_python()
+    versions = {name: text for name, text in installed_versions(python).items() if name in _SHOWN_VERSIONS}
+    report = Report(shlex.join(["bench/run.py", *sys.argv[1:]]), versions)
+    if wanted in ("server", "all"):
+        report.add(
+            measure_servers(python, chosen(SERVERS, peers), rounds=rounds, seconds=seconds, connections=connections)
+        )
+    if wanted in ("bursts", "all"):
+        bursts = 5 if arguments.quick else 20
+        report.add(
+            measure_bursts(python, chosen(SERVERS, peers or _BURST_SERVERS), bursts=bursts, connections=connections)
+        )
+    if wanted in ("hostile-head", "all"):
+        report.add(measure_hostile_heads(python, chosen(SERVERS, peers or _HOSTILE_SERVERS), seconds=seconds))
+    if wanted in ("client", "all"):
+        report.add(measure_clients(python, chosen(CLIENTS, peers), rounds=rounds, seconds=seconds))
+    progress(f"written to {report.write(arguments.output)}")
+
+
+if __name__ == "__main__":
+    main()
