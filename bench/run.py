@@ -16,6 +16,7 @@ from harness.bursts import measure_bursts
 from harness.client import measure_clients
 from harness.environment import BENCH, environment_python, installed_versions
 from harness.hostile_head import measure_hostile_heads
+from harness.parts import measure_parts
 from harness.peers import CLIENTS, SERVERS, chosen
 from harness.report import Report, progress
 from harness.server import measure_servers
@@ -41,10 +42,11 @@ def _arguments() -> argparse.Namespace:
         ("bursts", "first answers of 64 connections opened at once under load"),
         ("hostile-head", "an innocent request beside heads of 64 KiB of spaces"),
         ("client", "CPU of the client process a request, 1 and 50 at once, against nginx"),
+        ("micro", "CPU of single parts in memory: wire, header fields, URL"),
         ("all", "everything above"),
     ):
         sub = subcommands.add_parser(name, help=text, description=text, parents=[common])
-        if name != "all":
+        if name not in ("micro", "all"):
             known = CLIENTS if name == "client" else SERVERS
             sub.add_argument("--peers", help=f"only these, comma-separated: {', '.join(peer.key for peer in known)}")
     return parser.parse_args()
@@ -74,6 +76,8 @@ def main() -> None:
         report.add(measure_hostile_heads(python, chosen(SERVERS, peers or _HOSTILE_SERVERS), seconds=seconds))
     if wanted in ("client", "all"):
         report.add(measure_clients(python, chosen(CLIENTS, peers), rounds=rounds, seconds=seconds))
+    if wanted in ("micro", "all"):
+        report.add(measure_parts(python, repeats=3 if arguments.quick else 7))
     progress(f"written to {report.write(arguments.output)}")
 
 
