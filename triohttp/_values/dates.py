@@ -96,6 +96,8 @@ def parse_cookie_date(text: str) -> float | None:
 
 def _moment(year: int, month: int, day: int, hour: int, minute: int, second: int) -> float | None:
     """Return the seconds since 1970, None when there is no such date or time; a leap second counts as the next one."""
-    if not 1 <= year or hour > 23 or minute > 59 or second > 60 or not 1 <= day <= calendar.monthrange(year, month)[1]:
+    if year < 1 or hour > 23 or minute > 59 or second > 60:
+        return None
+    if day < 1 or day > calendar.monthrange(year, month)[1]:
         return None
     return float(calendar.timegm((year, month, day, hour, minute, second)))

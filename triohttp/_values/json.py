@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from triohttp.errors import ContentError, clip
 
 __all__ = ["JSONValue", "dumps", "loads"]
 
-JSONValue = object
+JSONValue: TypeAlias = object
 """What ``loads`` returns: dict, list, str, int, float, bool or None; callers narrow it."""
 
 _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")

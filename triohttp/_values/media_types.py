@@ -93,13 +93,17 @@ def _parse(text: str) -> MediaType:
 
 _parse_cached = functools.lru_cache(maxsize=256)(_parse)
 
-_CODECS: Final = (
-    frozenset(
-        "ascii utf-8 utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be iso8859-1 cp866 koi8-r koi8-u mac-roman "
-        "mac-cyrillic gbk gb2312 gb18030 big5 big5hkscs euc_jp shift_jis cp932 iso2022_jp euc_kr cp949 tis-620 cp874".split()
-    )
-    | {f"iso8859-{part}" for part in range(2, 17)}
-    | {f"cp125{page}" for page in range(9)}
+_CODECS: Final = frozenset(
+    {
+        "ascii",
+        "utf-8",
+        *(f"utf-{width}{order}" for width in (16, 32) for order in ("", "-le", "-be")),
+        *(f"iso8859-{part}" for part in range(1, 17)),
+        *(f"cp125{page}" for page in range(9)),
+        *("koi8-r", "koi8-u", "cp866", "mac-roman", "mac-cyrillic", "cp874", "tis-620"),
+        *("gb2312", "gbk", "gb18030", "big5", "big5hkscs"),
+        *("shift_jis", "cp932", "euc_jp", "iso2022_jp", "euc_kr", "cp949"),
+    }
 )
 
 
