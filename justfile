@@ -36,9 +36,9 @@ docs:
     uv run --extra docs sphinx-build -q -W --keep-going -b html docs docs/_build/html
     @echo "docs/_build/html/index.html"
 
-# Measure this server and client beside their peers (needs wrk and nginx)
+# Measure this server and client beside their peers (needs wrk and nginx); `just bench server --quick` for a part
 bench *args:
-    uv run --no-dev python -m bench {{ args }}
+    uv run --no-project python bench/run.py {{ args }}
 
 # Build the source distribution and the wheel into dist/
 build:

@@ -1,4 +1,4 @@
-"""Measure triohttp and its peers side by side: ``uv run --no-project python bench/run.py all``.
+"""Measure triohttp and its peers side by side: ``uv run --no-project python bench/run.py`` (all of it, or one part).
 
 Needs Linux, uv, wrk and (for ``client``) nginx; the Python peers are installed from PyPI into ``bench/.venv``. Tables
 go to standard output, progress to standard error, and both tables and single readings to ``bench/results/``.
@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
         if name not in ("micro", "all"):
             known = CLIENTS if name == "client" else SERVERS
             sub.add_argument("--peers", help=f"only these, comma-separated: {', '.join(peer.key for peer in known)}")
-    return parser.parse_args()
+    return parser.parse_args(sys.argv[1:] or ["all"])
 
 
 def main() -> None:
