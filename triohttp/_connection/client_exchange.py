@@ -1,0 +1,184 @@
+"""The client's side of one request and its answer.
+
+Sending and receiving may go on in two tasks at once: a server may answer before it has read everything.
+
+Rule 1: no time is measured here; a client puts its own scopes around these awaits.
+Rule 2: ``close`` never awaits: accounting of the pool depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from triohttp._values.headers import Headers
+from triohttp._values.limits import ClientLimits
+from triohttp._values.message import RequestHead, ResponseHead
+from triohttp._wire.events import Event, FieldLines
+from triohttp.errors import DisconnectedError, RemoteProtocolError
+
+from .connection import Connection
+from .content import IncomingContent
+from .tunnel import Tunnel
+
+__all__ = ["ClientExchange"]
+
+
+class ClientExchange:
+    """One request and its answer on a connection that is at the start of a cycle.
+
+    Attributes:
+        sent: bytes of the request may have left this machine.
+        response_started: a byte of the answer has come in.
+        continue_received: the server said 100 (Continue).
+    """
+
+    __slots__ = ("_connection", "_content", "_limits", "continue_received", "response_started", "sent")
+
+    def __init__(self, connection: Connection, limits: ClientLimits) -> None:
+        if connection.wire.at_cycle_end:
+            connection.wire.start_next_cycle()
+        self._connection = connection
+        self._limits = limits
+        self._content: IncomingContent | None = None
+        self.sent = False
+        self.response_started = False
+        self.continue_received = False
+
+    def __repr__(self) -> str:
+        return f"<ClientExchange of {self._connection!r}>"
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def request(self, head: RequestHead, content: bytes = b"") -> None:
+        """Send a whole request in one piece.
+
+        Cancellation: fatal when bytes had begun to leave (``sent``).
+        Raises:
+            DisconnectedError: the server is gone.
+            LocalProtocolError: the head cannot go on the wire.
+        """
+        wire = self._connection.wire
+        async with self._connection.send_lock:
+            data = wire.send_request(head.method, head.target, self._fields(head), len(content))
+            if content:
+                data += wire.send_content(content)
+            data += wire.send_end()
+            await self._transmit(data)
+
+    async def begin(self, head: RequestHead, length: int | None) -> None:
+        """Send the head of a request whose content follows; a ``length`` of None sends it chunked."""
+        async with self._connection.send_lock:
+            await self._transmit(
+                self._connection.wire.send_request(head.method, head.target, self._fields(head), length)
+            )
+
+    async def send(self, data: bytes) -> None:
+        """Send some content.
+
+        Cancellation: fatal when it had to wait.
+        Raises:
+            DisconnectedError: the server is gone; an answer may still be there to be received.
+            LocalProtocolError: more content than was announced.
+        """
+        async with self._connection.send_lock:
+            await self._transmit(self._connection.wire.send_content(data))
+
+    async def finish(self, trailers: Headers | None = None) -> None:
+        """End the request's content; trailers need chunked content.
+
+        Raises:
+            LocalProtocolError: less content than was announced.
+        """
+        async with self._connection.send_lock:
+            await self._transmit(self._connection.wire.send_end(trailers))
+
+    def _fields(self, head: RequestHead) -> FieldLines:
+        fields = head.headers.raw
+        return fields if "host" in head.headers else [(b"Host", head.authority.encode("ascii")), *fields]
+
+    async def _transmit(self, data: bytes) -> None:
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
+        self.sent = True
+        try:
+            await self._connection.transmit(data)
+        except DisconnectedError as exc:
+            exc.sent = True
+            raise
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    async def receive_head(self, on_interim: Callable[[ResponseHead], object] | None = None) -> ResponseHead:
+        """Return the final response head; interim ones are counted and shown to ``on_interim``.
+
+        Cancellation: resumable.
+        Raises:
+            DisconnectedError: the connection ended before; ``safe_to_retry`` when nothing of an answer had come.
+            RemoteProtocolError: the answer is not HTTP/1.x, or there are too many interim responses.
+        Source: RFC 9110 §15.2.
+        """
+        interim = interim_bytes = 0
+        while True:
+            event = await self._event()
+            if not isinstance(event, ResponseHead):
+                raise DisconnectedError(
+                    "the server closed the connection without an answer",
+                    phase="head",
+                    sent=self.sent,
+                    safe_to_retry=not self.response_started,
+                )
+            self.response_started = True
+            if event.status >= 200 or event.status == 101:
+                wire = self._connection.wire
+                self._content = IncomingContent(self._event, wire.incoming_length)
+                return event
+            interim += 1
+            interim_bytes += sum(len(name) + len(value) + 4 for name, value in event.headers.raw)
+            if interim > self._limits.max_interim_responses or interim_bytes > self._limits.max_head_bytes:
+                raise RemoteProtocolError(
+                    f"more than max_interim_responses={self._limits.max_interim_responses} interim responses, "
+                    f"or more than max_head_bytes={self._limits.max_head_bytes} of them",
+                    slug="too-many-1xx",
+                    suggested_status=None,
+                )
+            if event.status == 100:
+                self.continue_received = True
+            if on_interim is not None:
+                on_interim(event)
+
+    async def _event(self) -> Event:
+        try:
+            return await self._connection.next_event()
+        except DisconnectedError as exc:
+            exc.sent = self.sent
+            exc.safe_to_retry = not self.response_started and not self._connection.wire.head_started
+            raise
+
+    @property
+    def content(self) -> IncomingContent:
+        """The answer's content; there once ``receive_head`` has returned."""
+        if self._content is None:
+            raise RuntimeError("there is no content before receive_head has returned")
+        return self._content
+
+    def take_over(self) -> trio.abc.HalfCloseableStream:
+        """Return the connection as a raw stream, after 101 or after 2xx to CONNECT."""
+        return Tunnel(self._connection, self._connection.wire.take_over())
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """Both messages are over."""
+        return self._connection.wire.at_cycle_end
+
+    def close(self) -> None:
+        """End this exchange now: the connection stays open only if it is reusable."""
+        if not self._connection.reusable:
+            if self._connection.wire.at_cycle_end and not self._connection.poisoned:
+                self._connection.close()
+            else:
+                self._connection.abort()

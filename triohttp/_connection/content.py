@@ -1,0 +1,115 @@
+"""The content of a message as it comes in, for either role.
+
+Rule 1: nothing is read ahead: whoever receives pulls; backpressure is the absence of a pull.
+Rule 2: after an error the rest of the content is lost; every later receive raises the same error again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from triohttp._values.headers import Headers
+from triohttp._wire.events import EndOfContent, Event
+from triohttp.errors import BodyTooLargeError, BodyTruncatedError, DisconnectedError, TrioHTTPError
+
+__all__ = ["IncomingContent"]
+
+
+class IncomingContent(trio.abc.ReceiveStream):
+    """A message's content as a trio receive stream.
+
+    Attributes:
+        length: bytes announced, 0 for a message without content, None when only the end will tell.
+        max_bytes: bound on what may be received, None for none; it may be moved until it is passed.
+        received: bytes handed out or held so far.
+        at_end: the end was seen.
+        trailers: the trailer section, once ``at_end``; None when there was none.
+        error: what made the rest unreceivable, None while nothing did.
+    """
+
+    __slots__ = ("_closed", "_pull", "_rest", "at_end", "error", "length", "max_bytes", "received", "trailers")
+
+    def __init__(self, pull: Callable[[], Awaitable[Event]], length: int | None, max_bytes: int | None = None) -> None:
+        self._pull = pull
+        self._rest = b""
+        self._closed = False
+        self.error: TrioHTTPError | None = None
+        self.length = length
+        self.max_bytes = max_bytes
+        self.received = 0
+        self.at_end = False
+        self.trailers: Headers | None = None
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return some content, at most ``max_bytes``; ``b""`` at its end.
+
+        Cancellation: resumable.
+        Raises:
+            BodyTooLargeError: the content passed ``max_bytes`` of this object.
+            BodyTruncatedError: the peer ended the stream in the middle.
+            DisconnectedError: the peer reset the connection.
+            ReadTimeout: content did not come, or came too slowly (server; a client's waits are its own scopes).
+            RemoteProtocolError: the framing is broken.
+            trio.ClosedResourceError: ``aclose`` was called before.
+        Source: RFC 9112 §6, §7.
+        """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
+        await trio.lowlevel.checkpoint_if_cancelled()  # the pull checkpoints fully when it has to wait
+        if self._closed:
+            raise trio.ClosedResourceError("this content was closed before")
+        if not self._rest:
+            if self.at_end:
+                return b""
+            await self._fill()
+        data = self._rest
+        if max_bytes is not None and len(data) > max_bytes:
+            data, self._rest = data[:max_bytes], data[max_bytes:]
+        else:
+            self._rest = b""
+        return data
+
+    async def _fill(self) -> None:
+        if self.error is not None:
+            raise self.error
+        try:
+            event = await self._pull()
+            if isinstance(event, bytes):
+                self.received += len(event)
+                if self.max_bytes is not None and self.received > self.max_bytes:
+                    raise BodyTooLargeError(
+                        f"the content passes max_body_bytes={self.max_bytes}",
+                        limit="max_body_bytes",
+                        bound=self.max_bytes,
+                    )
+                self._rest = event
+            elif isinstance(event, EndOfContent):
+                self.at_end = True
+                self.trailers = event.trailers
+            else:
+                raise DisconnectedError("the connection ended inside the content", phase="content")
+        except BodyTruncatedError as exc:
+            self.error = exc
+            exc.received, exc.expected = self.received, self.length
+            raise
+        except TrioHTTPError as exc:
+            self.error = exc
+            raise
+
+    async def discard(self, max_bytes: int) -> bool:
+        """Receive and throw away what is left, at most ``max_bytes``; True when the end was reached."""
+        if self.length is not None and self.length - self.received > max_bytes:
+            return False
+        self.max_bytes = self.received + max_bytes
+        self._rest = b""
+        while not self.at_end:
+            await self._fill()
+            self._rest = b""
+        return True
+
+    async def aclose(self) -> None:
+        """Receive nothing more; the connection deals with what is left when the exchange ends."""
+        self._closed = True
+        await trio.lowlevel.checkpoint()
