@@ -1,0 +1,394 @@
+"""One connection of a server from its first byte to its last: exchange after exchange, and how it ends.
+
+Rule 1: it is the firewall: nothing that a peer, a handler, a hook or this code does gets past ``converse``; each fault
+        is logged once, leaf by leaf, and only KeyboardInterrupt and SystemExit reach the server, which drains for them.
+Rule 2: every request gets a context of its own. It is assigned before the wait for the head, for it takes effect at the
+        next real yield; only when a request was in the buffer already does that cost a checkpoint.
+Rule 3: an idle connection is woken, never cancelled: a request that came in the same step is still served.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from typing import TYPE_CHECKING
+
+import trio
+
+from triohttp._connection.connection import HEAD_READ_BYTES, Connection
+from triohttp._connection.server_exchange import ServerExchange
+from triohttp._connection.transport import SocketTransport, Woken
+from triohttp._values.headers import Headers
+from triohttp._values.message import RequestHead, ResponseHead
+from triohttp._values.service import AnswerState
+from triohttp._values.status import reason_phrase
+from triohttp._wire.events import Signal
+from triohttp.errors import DisconnectedError, InternalError, RemoteProtocolError, TransportError, TrioHTTPError
+
+from .records import AccessRecord, access_log, server_log
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["converse"]
+
+FAREWELL_SECONDS = 1.0
+DRAINING_HEAD_SECONDS = 1.0  # for a head that was half there when the drain began
+LAST_READ_SECONDS = 0.01  # a stream cannot be asked without waiting; a socket can
+OUTCOMES = {AnswerState.COMPLETE: "complete", AnswerState.TAKEN: "taken over"}
+UNANSWERED = (AnswerState.AWAITED, AnswerState.STAGED)
+
+
+async def converse(server: Server, connection: Connection) -> None:
+    """Serve a connection until it ends, and close it. Raises nothing but ``trio.Cancelled``."""
+    conversation = Conversation(server, connection)
+    try:
+        await conversation.run()
+    except trio.Cancelled:
+        raise
+    except (KeyboardInterrupt, SystemExit) as exc:
+        server.stop_because(exc)
+    except DisconnectedError:
+        pass  # a peer may leave whenever it likes
+    except BaseExceptionGroup as group:
+        rest = report(group, "a connection")
+        if rest is not None:
+            if rest.subgroup(trio.Cancelled) is not None:
+                raise rest from None
+            server.stop_because(rest)
+    except BaseException as exc:  # noqa: BLE001  # the firewall: one connection must not reach the others
+        report(exc, "a connection")
+        with trio.move_on_after(FAREWELL_SECONDS):
+            await conversation.admit()
+    finally:
+        connection.abort()
+
+
+def report(error: BaseException, where: str) -> BaseExceptionGroup[BaseException] | None:
+    """Log each leaf of an error once; return what is not for a log: cancellations and requests to exit."""
+    if isinstance(error, BaseExceptionGroup):
+        mine, rest = error.split(lambda leaf: not isinstance(leaf, (trio.Cancelled, KeyboardInterrupt, SystemExit)))
+        if mine is not None:
+            for leaf in leaves(mine):
+                server_log.critical("%s failed: %r", where, leaf, exc_info=leaf)
+        return rest
+    server_log.critical("%s failed: %r", where, error, exc_info=error)
+    return None
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """Return the exceptions at the ends of a group."""
+    found: list[BaseException] = []
+    for inner in group.exceptions:
+        found.extend(leaves(inner) if isinstance(inner, BaseExceptionGroup) else [inner])
+    return found
+
+
+class Conversation:
+    """The exchanges of one connection, one after the other."""
+
+    def __init__(self, server: Server, connection: Connection) -> None:
+        self._server = server
+        self._connection = connection
+        self._exchange: ServerExchange | None = None  # the one that is going on, until it is recorded
+        self._began = 0.0
+        self._head_began: float | None = None
+        self._requests = 0
+
+    async def run(self) -> None:
+        """Serve until one side has had enough."""
+        try:
+            with self._connection.scope:
+                await self._exchanges()
+                return
+            await self._farewell()
+        finally:
+            self._record()
+
+    async def _exchanges(self) -> None:
+        server, connection = self._server, self._connection
+        wire = connection.wire
+        limits, timeouts = server.limits, server.timeouts
+        most = limits.max_requests_per_connection
+        old = trio.current_time() + timeouts.connection_age_seconds * (1 + random.random() / 10)
+        task = trio.lowlevel.current_task()
+        base = task.context
+        while True:
+            task.context = base.copy()
+            try:
+                head = await self._receive_head(timeouts.keep_alive_seconds if self._requests else None)
+            except RemoteProtocolError as exc:
+                await self._reject(exc)
+                return
+            if head is None:
+                return
+            self._requests += 1
+            began = self._began = trio.current_time()
+            exchange = self._exchange = ServerExchange(connection, head, server, limits, timeouts, self._requests)
+            if self._requests >= most or began > old:
+                wire.close_after = True
+            await self._answer(exchange)
+            self._record()
+            if exchange.state is AnswerState.TAKEN:
+                await connection.aclose()
+                return
+            if not await exchange.conclude():
+                break
+            wire.start_next_cycle()
+            connection.timeouts = timeouts
+            connection.on_disconnect = "cancel"
+        await self._end(exchange)
+
+    # -- waiting for a request -----------------------------------------------------------------------------------------
+
+    async def _receive_head(self, idle_seconds: float | None) -> RequestHead | None:
+        """Return the next request's head; None when there will be none.
+
+        ``idle_seconds`` bounds the wait for its first byte; None, for a connection's first request, means the time of
+        a whole head.
+        """
+        server, connection = self._server, self._connection
+        wire, transport = connection.wire, connection.transport
+        timeouts = server.timeouts
+        waited = False
+        self._head_began = None
+        while True:
+            event = wire.next_event()
+            if event.__class__ is RequestHead:
+                if not waited:  # pipelined: the new context needs a real yield, and so do the other connections
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return event
+            if event is not Signal.NEED_DATA:
+                return None
+            if server.draining:
+                data = await self._last_read()
+            else:
+                if self._head_began is None:
+                    now = trio.current_time()
+                    if wire.head_started or idle_seconds is None:
+                        connection.read_deadline = now + timeouts.head_seconds
+                        if wire.head_started:
+                            self._head_began = now
+                    else:
+                        connection.read_deadline = now + idle_seconds
+                    if connection.read_deadline < connection.armed:
+                        connection.due(connection.read_deadline)
+                try:
+                    data = await transport.receive(HEAD_READ_BYTES)
+                    waited = True
+                except trio.BrokenResourceError:
+                    return None
+                except trio.ClosedResourceError:
+                    return None
+                except Woken as woken:
+                    if woken.why == "timeout" and wire.head_started:
+                        raise RemoteProtocolError(
+                            f"the head did not end within head_seconds={timeouts.head_seconds:g}",
+                            slug="header-slow",
+                            suggested_status=408,
+                        ) from None
+                    data = await self._last_read()
+            if data is None:
+                if wire.head_started:
+                    connection.abort()
+                    return None
+                await self._close_idle()
+                return None
+            wire.receive(data)
+
+    async def _last_read(self) -> bytes | None:
+        """Return what has come in by now for a connection that is about to close; None when there is nothing."""
+        connection = self._connection
+        connection.wire.close_after = True
+        transport = connection.transport
+        data = transport.receive_nowait(HEAD_READ_BYTES)
+        if data is not None:
+            return data or None
+        patience = DRAINING_HEAD_SECONDS if connection.wire.head_started else LAST_READ_SECONDS
+        if isinstance(transport, SocketTransport) and not connection.wire.head_started:
+            return None
+        connection.read_deadline = trio.current_time() + patience
+        connection.due(connection.read_deadline)
+        try:
+            return await transport.receive(HEAD_READ_BYTES) or None
+        except (Woken, trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+
+    async def _close_idle(self) -> None:
+        """Close a connection that nothing is happening on, without a word."""
+        if self._server.draining or not self._requests:
+            await self._connection.aclose()
+        else:
+            await self._connection.linger(self._server.limits.max_linger_bytes, FAREWELL_SECONDS)
+
+    # -- answering -----------------------------------------------------------------------------------------------------
+
+    async def _answer(self, exchange: ServerExchange) -> None:
+        """Let the service answer; whatever it raises ends here."""
+        connection = self._connection
+        connection.begin_handling()
+        if exchange.timeouts.handler_seconds != math.inf:
+            exchange.deadlines.handler = trio.current_time() + exchange.timeouts.handler_seconds
+        try:
+            await self._server.service(exchange)
+        except Exception as exc:  # noqa: BLE001  # whatever a service raises is answered for here
+            await self._fault(exchange, exc)
+        except BaseExceptionGroup as group:
+            rest = report(group, "the service")
+            if rest is not None:
+                raise rest from None
+            await self._apologise(exchange, 500)
+        finally:
+            connection.end_handling()
+        if exchange.state in UNANSWERED:
+            await self._fault(exchange, InternalError("the service returned without having answered"))
+        elif exchange.state is AnswerState.BEGUN:
+            server_log.error("the service returned in the middle of its answer; the answer was cut")
+            exchange.cut()
+        error = exchange.content_error
+        if isinstance(error, RemoteProtocolError):
+            self._server.rejects += 1
+            self._server.reject_log.write(error, exchange.status or None, connection.info, self._requests)
+
+    async def _fault(self, exchange: ServerExchange, error: Exception) -> None:
+        """Answer for a service that raised: the status of one of our errors, which is the peer's doing, or 500."""
+        status = error.status if isinstance(error, TrioHTTPError) else 500
+        if status == 500:
+            if isinstance(error, ExceptionGroup):
+                report(error, "the service")
+            else:
+                server_log.error("the service failed: %r", error, exc_info=error)
+        if status is None:
+            exchange.cut()
+        else:
+            await self._apologise(exchange, status)
+
+    async def _apologise(self, exchange: ServerExchange, status: int) -> None:
+        """Answer with a bare status if nothing has gone out, else cut."""
+        if exchange.state not in UNANSWERED:
+            exchange.cut()
+            return
+        try:
+            await exchange.respond(*plain_answer(status))
+        except TransportError:
+            exchange.cut()
+
+    async def _reject(self, error: RemoteProtocolError) -> None:
+        """Answer what is not a request, once, and close so that the answer arrives."""
+        server, connection = self._server, self._connection
+        status = error.suggested_status
+        server.rejects += 1
+        server.reject_log.write(error, status, connection.info, self._requests + 1)
+        if status is None:
+            return
+        connection.wire.close_after = True
+        try:
+            sent = await self._send_plain(status, error.slug)
+        except TransportError:
+            return
+        if access_log.isEnabledFor(logging.INFO):
+            access_log.info(
+                "%s",
+                AccessRecord(
+                    peer=connection.info.peer,
+                    connection=connection.info.number,
+                    request=self._requests + 1,
+                    method="-",
+                    target="-",
+                    version="-",
+                    status=status,
+                    sent_bytes=sent,
+                    received_bytes=error.received,
+                    seconds=0.0,
+                    outcome="rejected",
+                ),
+            )
+        await connection.linger(server.limits.max_linger_bytes, server.timeouts.linger_seconds)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def _end(self, exchange: ServerExchange) -> None:
+        """Close after the last answer: reset what was cut, linger where bytes of the peer may be unread."""
+        connection = self._connection
+        if connection.poisoned or exchange.state is AnswerState.CUT:
+            connection.abort()
+        elif connection.wire.at_cycle_end and not connection.wire.buffered and connection.is_quiet():
+            await connection.aclose()
+        else:
+            await connection.linger(self._server.limits.max_linger_bytes, self._server.timeouts.linger_seconds)
+
+    async def _farewell(self) -> None:
+        """After a cancellation: an answer that has not begun becomes 503, anything else is cut."""
+        exchange, connection = self._exchange, self._connection
+        overdue = connection.cancel_reason == "handler deadline"
+        if exchange is not None and overdue:
+            server_log.warning("a handler passed its deadline")
+            if exchange.state in UNANSWERED and not connection.poisoned:
+                connection.wire.close_after = True
+                with trio.move_on_after(FAREWELL_SECONDS):
+                    await self._apologise(exchange, 503)
+                    await self._end(exchange)
+        connection.abort()
+
+    async def admit(self) -> None:
+        """Answer 500 for a fault of this code, if an answer is still possible."""
+        connection, exchange = self._connection, self._exchange
+        if connection.poisoned or connection.closed or (exchange is not None and exchange.state not in UNANSWERED):
+            return
+        connection.wire.close_after = True
+        try:
+            await self._send_plain(500)
+        except (TrioHTTPError, trio.ClosedResourceError):
+            return  # the wire itself is what failed
+
+    async def _send_plain(self, status: int, slug: str = "") -> int:
+        """Send a constant answer; return its size."""
+        connection = self._connection
+        head, content = plain_answer(status, slug)
+        fields = [*head.headers.raw, *self._server.standing_fields()]
+        async with connection.send_lock:
+            data = connection.wire.send_response(status, fields, len(content))
+            data += connection.wire.send_content(content) + connection.wire.send_end()
+            await connection.transmit(data)
+        return len(data)
+
+    def _record(self) -> None:
+        """Count the exchange that is going on, and write its access record; the second time nothing."""
+        exchange, connection = self._exchange, self._connection
+        if exchange is None:
+            return
+        self._exchange = None
+        self._server.requests += 1
+        if not access_log.isEnabledFor(logging.INFO):
+            return
+        if connection.cancel_reason is not None:
+            outcome = connection.cancel_reason
+        else:
+            outcome = OUTCOMES.get(exchange.state, "cut")
+        head = exchange.head
+        access_log.info(
+            "%s",
+            AccessRecord(
+                peer=connection.info.peer,
+                connection=connection.info.number,
+                request=exchange.request_number,
+                method=head.method,
+                target=head.target,
+                version=head.version,
+                status=exchange.status,
+                sent_bytes=exchange.sent_bytes,
+                received_bytes=exchange.received_bytes,
+                seconds=trio.current_time() - self._began,
+                outcome=outcome,
+            ),
+        )
+
+
+def plain_answer(status: int, slug: str = "") -> tuple[ResponseHead, bytes]:
+    """Return the constant answer of a status; nothing of the request is in it."""
+    text = reason_phrase(status)
+    if slug == "tls-on-http":
+        text = "Client sent an HTTPS request to an HTTP server"
+    fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff")]
+    return ResponseHead(status, Headers.from_wire(fields)), text.encode("ascii") + b"\n"
