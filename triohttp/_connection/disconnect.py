@@ -12,6 +12,7 @@ Rule 2: keep it edge-triggered: level-triggered it spins after the first FIN.
 from __future__ import annotations
 
 import select
+import sys
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DisconnectWatch"]
 
+
 class DisconnectWatch:
     """An epoll and the connections it listens for; ``run`` is its task."""
 
     def __init__(self) -> None:
         self._connections: dict[int, Connection] = {}
-        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._epoll: select.epoll | None = None
+        if sys.platform == "linux":
+            self._epoll = select.epoll()
 
     def add(self, connection: Connection, descriptor: int) -> None:
         """Listen for the end of a connection's peer, where the system can."""
@@ -53,8 +57,7 @@ class DisconnectWatch:
         epoll = self._epoll
         if epoll is None:
             await trio.sleep_forever()
-            return
-        while True:
+        while epoll is not None:
             await trio.lowlevel.wait_readable(epoll.fileno())
             for descriptor, events in epoll.poll(0, 64):
                 connection = self._connections.get(descriptor)

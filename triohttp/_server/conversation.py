@@ -1,7 +1,6 @@
 """One connection of a server from its first byte to its last: exchange after exchange, and how it ends.
 
-Rule 1: it is the firewall: nothing that a peer, a handler, a hook or this code does gets past ``converse``; each fault
-        is logged once, leaf by leaf, and only KeyboardInterrupt and SystemExit reach the server, which drains for them.
+Rule 1: whatever a service raises ends in ``_answer``: an answer of its status if none has begun, else a visible cut.
 Rule 2: every request gets a context of its own. It is assigned before the wait for the head, for it takes effect at the
         next real yield; only when a request was in the buffer already does that cost a checkpoint.
 Rule 3: an idle connection is woken, never cancelled: a request that came in the same step is still served.
@@ -26,6 +25,7 @@ from triohttp._values.status import reason_phrase
 from triohttp._wire.events import Signal
 from triohttp.errors import DisconnectedError, InternalError, RemoteProtocolError, TransportError, TrioHTTPError
 
+from .firewall import report
 from .records import AccessRecord, access_log, server_log
 
 if TYPE_CHECKING:
@@ -41,48 +41,21 @@ UNANSWERED = (AnswerState.AWAITED, AnswerState.STAGED)
 
 
 async def converse(server: Server, connection: Connection) -> None:
-    """Serve a connection until it ends, and close it. Raises nothing but ``trio.Cancelled``."""
+    """Serve a connection until it ends, and close it.
+
+    A fault of this code is answered with 500 where an answer is still possible, and raised to the firewall.
+    """
     conversation = Conversation(server, connection)
     try:
         await conversation.run()
-    except trio.Cancelled:
-        raise
-    except (KeyboardInterrupt, SystemExit) as exc:
-        server.stop_because(exc)
     except DisconnectedError:
         pass  # a peer may leave whenever it likes
-    except BaseExceptionGroup as group:
-        rest = report(group, "a connection")
-        if rest is not None:
-            if rest.subgroup(trio.Cancelled) is not None:
-                raise rest from None
-            server.stop_because(rest)
-    except BaseException as exc:  # noqa: BLE001  # the firewall: one connection must not reach the others
-        report(exc, "a connection")
+    except Exception:
         with trio.move_on_after(FAREWELL_SECONDS):
             await conversation.admit()
+        raise
     finally:
         connection.abort()
-
-
-def report(error: BaseException, where: str) -> BaseExceptionGroup[BaseException] | None:
-    """Log each leaf of an error once; return what is not for a log: cancellations and requests to exit."""
-    if isinstance(error, BaseExceptionGroup):
-        mine, rest = error.split(lambda leaf: not isinstance(leaf, (trio.Cancelled, KeyboardInterrupt, SystemExit)))
-        if mine is not None:
-            for leaf in leaves(mine):
-                server_log.critical("%s failed: %r", where, leaf, exc_info=leaf)
-        return rest
-    server_log.critical("%s failed: %r", where, error, exc_info=error)
-    return None
-
-
-def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """Return the exceptions at the ends of a group."""
-    found: list[BaseException] = []
-    for inner in group.exceptions:
-        found.extend(leaves(inner) if isinstance(inner, BaseExceptionGroup) else [inner])
-    return found
 
 
 class Conversation:
@@ -339,8 +312,8 @@ class Conversation:
         connection.wire.close_after = True
         try:
             await self._send_plain(500)
-        except (TrioHTTPError, trio.ClosedResourceError):
-            return  # the wire itself is what failed
+        except Exception:  # noqa: BLE001  # the wire itself may be what failed; the first fault is the one to report
+            connection.poisoned = True
 
     async def _send_plain(self, status: int, slug: str = "") -> int:
         """Send a constant answer; return its size."""

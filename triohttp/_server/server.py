@@ -24,6 +24,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import time
 
 import trio
@@ -39,7 +40,8 @@ from triohttp._values.service import Service
 from triohttp._wire.events import FieldLines, Role
 from triohttp._wire.h1 import H1Wire
 
-from .conversation import converse, leaves
+from .conversation import converse
+from .firewall import contain, leaves
 from .listeners import ForeignListener, OwnListener
 from .records import RejectLog, server_log, show
 
@@ -343,18 +345,21 @@ class Server:
     def _welcome_socket(self, sock: socket.socket, peer: object) -> None:
         self._occupied += 1
         assert self._connections is not None
-        self._connections.start_soon(self._serve_socket, sock, peer)
+        self._connections.start_soon(self._contained, partial(self._serve_socket, sock, peer))
 
     def _welcome_stream(self, stream: trio.abc.Stream) -> None:
         self._occupied += 1
         assert self._connections is not None
-        self._connections.start_soon(self._serve_stream, stream)
+        self._connections.start_soon(self._contained, partial(self._serve_stream, stream))
 
-    def _leave(self) -> None:
-        self._occupied -= 1
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+    async def _contained(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await contain("a connection", work, self.stop_because)
+        finally:
+            self._occupied -= 1
+            if self._room is not None:
+                self._room.set()
+                self._room = None
 
     async def _serve_socket(self, sock: socket.socket, peer: object) -> None:
         try:
@@ -370,7 +375,6 @@ class Server:
             await self._serve_transport(SocketTransport(sock), info, sock.fileno())
         finally:
             sock.close()
-            self._leave()
 
     async def _serve_stream(self, stream: trio.abc.Stream) -> None:
         try:
@@ -387,8 +391,6 @@ class Server:
         except TypeError as exc:
             server_log.critical("%s", exc)
             await trio.aclose_forcefully(stream)
-        finally:
-            self._leave()
 
     async def _serve_tls(self, stream: trio.SSLStream[trio.abc.Stream]) -> None:
         seconds = self.timeouts.tls_handshake_seconds
