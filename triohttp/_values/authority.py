@@ -104,7 +104,7 @@ def encode_host(host: str) -> str:
         raise InvalidURLError(f"not an internationalised host name: {clip(host)} ({exc})") from exc
 
 
-def check_port(port: int) -> int:
+def check_port(port: object) -> int:
     """Return ``port``, a whole number from 0 to 65535.
 
     Raises:

@@ -143,9 +143,9 @@ def format_set_cookie(
         except ValueError as exc:
             raise InvalidCookieError(f"expires of cookie {clip(name)}: {exc}") from exc
     if max_age is not None:
-        if not isinstance(max_age, int) or isinstance(max_age, bool):
+        if type(max_age) is not int:
             raise InvalidCookieError(f"max_age of cookie {clip(name)} must be whole seconds, not {clip(max_age)}")
-        parts.append(f"Max-Age={int(max_age)}")
+        parts.append(f"Max-Age={max_age}")
     if domain is not None:
         try:
             parts.append(f"Domain={check_host(domain.removeprefix('.'))}")

@@ -63,8 +63,10 @@ def split_list(text: str, separator: str = ",") -> Iterator[str]:
                 yield piece
         return
     start = position = 0
+    end = text.find(separator)
     while True:
-        end = text.find(separator, position)
+        if 0 <= end < position:  # kept as long as it lies ahead: looking again after every quote would be quadratic
+            end = text.find(separator, position)
         quote = text.find('"', position, end if end >= 0 else len(text))
         if quote >= 0:
             position = _after_quotes(text, quote)[1]
@@ -95,16 +97,16 @@ def _after_quotes(text: str, start: int) -> tuple[str, int]:
     """Read the quoted-string at ``start``; return what it says and the place behind it."""
     pieces: list[str] = []
     position = start + 1
-    while True:
-        end = text.find('"', position)
-        if end < 0:
-            end = len(text)
-        backslash = text.find("\\", position, end)
+    end = text.find('"', position)
+    while position < len(text):
+        if 0 <= end < position:  # it was escaped
+            end = text.find('"', position)
+        stop = end if end >= 0 else len(text)
+        backslash = text.find("\\", position, stop)
         if backslash < 0:
-            pieces.append(text[position:end])
-            return "".join(pieces), min(end + 1, len(text))
+            pieces.append(text[position:stop])
+            return "".join(pieces), min(stop + 1, len(text))
         pieces.append(text[position:backslash])
         pieces.append(text[backslash + 1 : backslash + 2])
         position = backslash + 2
-        if position > len(text):
-            return "".join(pieces), len(text)
+    return "".join(pieces), len(text)

@@ -340,6 +340,11 @@ def _encode_lines(init: HeadersInit) -> list[tuple[bytes, bytes]]:
         return init._lines.copy()
     if isinstance(init, (dict, Mapping)):  # dict first: asking the abstract class costs more than the rest
         return [(encode_name(name), encode_value(value, name)) for name, value in init.items()]
+    _refuse_text(init)
+    return [(encode_name(name), encode_value(value, name)) for name, value in init]
+
+
+def _refuse_text(init: object) -> None:
+    """Refuse a text, which iterates as characters and would fail with a riddle."""
     if isinstance(init, (str, bytes)):
         raise TypeError(f"headers must be a mapping or (name, value) pairs, not {clip(init)}")
-    return [(encode_name(name), encode_value(value, name)) for name, value in init]

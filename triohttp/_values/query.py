@@ -121,8 +121,7 @@ def _pairs(params: QueryInit) -> Iterator[tuple[str, str]]:
     if isinstance(params, Query):
         yield from params._pairs
         return
-    if isinstance(params, (str, bytes)):
-        raise TypeError(f"query params must be a mapping or (name, value) pairs, not {clip(params)}")
+    _refuse_text(params)
     for name, value in params.items() if isinstance(params, Mapping) else params:
         if not isinstance(name, str):
             raise TypeError(f"the name of a query field must be a str, not {clip(name)}")
@@ -134,6 +133,12 @@ def _pairs(params: QueryInit) -> Iterator[tuple[str, str]]:
                     yield name, _text(name, item)
         elif value is not None:
             yield name, _text(name, value)
+
+
+def _refuse_text(params: object) -> None:
+    """Refuse a text, which iterates as characters and would fail with a riddle."""
+    if isinstance(params, (str, bytes)):
+        raise TypeError(f"query params must be a mapping or (name, value) pairs, not {clip(params)}")
 
 
 def _text(name: str, value: object) -> str:
