@@ -1,0 +1,393 @@
+"""One call: a request on its way to its answer, with the slot, the exchange, the upload and the deadlines it needs.
+
+Rule 1: between ``begin`` and ``close`` the call owns its slot; ``close`` never awaits, so no cancellation can lose it.
+Rule 2: a request is sent a second time only when the server cannot have acted on it, or acting twice means acting once:
+        a reused connection, not a byte of an answer, an idempotent method or nothing sent (RFC 9110 §9.2.2), and
+        content that is still there; and only once.
+Rule 3: a nursery is opened only for streamed content, outside every scope of a phase, and nothing is ever raised in it.
+Rule 4: an answer of 300 and above stops the upload at its head, one below at its end: until then both go on.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from triohttp._connection.client_exchange import ClientExchange
+from triohttp._connection.connection import Connection
+from triohttp._connection.content import IncomingContent
+from triohttp._values.limits import ClientLimits, ClientTimeouts
+from triohttp._values.message import ResponseHead
+from triohttp.errors import (
+    BodyTooLargeError,
+    ClientClosedError,
+    DisconnectedError,
+    RemoteProtocolError,
+    TransportError,
+    TrioHTTPError,
+)
+
+from .body import WHOLE_BYTES, StreamedContent, in_pieces
+from .dial import Dialer
+from .phases import CONNECT, CONTENT, HEAD, LATE_HEAD, POOL, SEND, UPLOAD, Phases
+from .pool import Destination, Lease, Pool
+from .request import ClientRequest
+from .upload import Upload
+
+__all__ = ["Call"]
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+LATE_HEAD_SECONDS = 1.0
+"""How long an answer is waited for after the server stopped taking the request (RFC 9112 §9.5)."""
+ENDING_SECONDS = 1.0
+"""How long the last bytes of an upload may take after the answer was complete; else the connection is given up."""
+
+
+class Call:
+    """A request on its way.
+
+    Used in this order: ``start``, ``begin`` around ``receive_head`` and perhaps ``read``, ``close``, ``join``.
+
+    Attributes:
+        interim: the interim responses that came before the final one.
+        content: the content of the answer, once there is a head.
+        ended: the exchange is over and its slot given back.
+    """
+
+    __slots__ = (
+        "_client_closed",
+        "_destination",
+        "_dialer",
+        "_exchange",
+        "_lease",
+        "_limits",
+        "_manager",
+        "_nursery",
+        "_pool",
+        "_send_error",
+        "_upload",
+        "content",
+        "ended",
+        "interim",
+        "phases",
+        "request",
+    )
+
+    def __init__(
+        self,
+        pool: Pool,
+        dialer: Dialer,
+        destination: Destination,
+        request: ClientRequest,
+        limits: ClientLimits,
+        timeouts: ClientTimeouts,
+    ) -> None:
+        self._pool = pool
+        self._dialer = dialer
+        self._destination = destination
+        self._limits = limits
+        self.request = request
+        self.phases = Phases(timeouts)
+        self.interim: list[ResponseHead] = []
+        self.content: IncomingContent | None = None
+        self.ended = False
+        self._lease: Lease | None = None
+        self._exchange: ClientExchange | None = None
+        self._upload: Upload | None = None
+        self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._send_error: DisconnectedError | None = None
+        self._client_closed = False
+
+    def __str__(self) -> str:
+        return str(self.request)
+
+    # -- the frame: opening and closing --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the nursery that streamed content needs; nothing for other calls.
+
+        It is entered by hand because it may have to span the block of ``client.stream``; ``join`` leaves it.
+        """
+        content = self.request.content
+        if self.request.expect_continue or isinstance(content, StreamedContent) or len(content) > WHOLE_BYTES:
+            self._manager = trio.open_nursery()
+            self._nursery = await self._manager.__aenter__()
+
+    def begin(self) -> trio.CancelScope:
+        """Take what can be had at once; return the scope of what comes first, to be entered at once.
+
+        Raises:
+            ClientClosedError: the client is not open.
+        """
+        timeouts = self.phases.timeouts
+        lease = self._lease = self._pool.acquire_nowait(self._destination, self)
+        if lease is None:
+            return self.phases.open(POOL, timeouts.pool_seconds)
+        if lease.connection is None:
+            return self.phases.open(CONNECT, timeouts.connect_seconds)
+        return self.phases.open(SEND, timeouts.write_idle_seconds)
+
+    def close(self) -> None:
+        """Stop what still goes on and give the slot back, with the connection if both messages are complete."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._upload is not None and not self._upload.done:
+            self._upload.stop()
+        if self._exchange is not None:
+            self._exchange.close()
+        if self._lease is not None:
+            self._lease.release()
+
+    async def join(self) -> None:
+        """Wait for the end of the upload's task, and close content that was never begun."""
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            await manager.__aexit__(None, None, None)
+        content = self.request.content
+        if isinstance(content, StreamedContent):
+            await content.aclose()
+
+    def client_closed(self) -> None:
+        """End at once: the client is being closed; whoever waits here is told."""
+        self._client_closed = True
+        if self._upload is not None:
+            self._upload.stop()
+        if self.phases.scope is not None:
+            self.phases.scope.cancel(reason="the client was closed")
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> bool:
+        """Bytes of the request may have reached the server."""
+        return self._exchange is not None and self._exchange.sent
+
+    def check_open(self) -> None:
+        """Raise ClientClosedError if the client was closed meanwhile."""
+        if self._client_closed:
+            raise ClientClosedError("the client was closed before the exchange was over", sent=self.sent)
+
+    def check_upload(self) -> None:
+        """Raise what the caller's iterable raised; what the server did to the upload is no error once it answered."""
+        error = self._upload.error if self._upload is not None else None
+        if error is not None and not isinstance(error, (DisconnectedError, trio.Cancelled)):
+            raise error
+
+    def failure(self) -> BaseException:
+        """Return why the scope of the phase, which has just ended early, was cancelled."""
+        if self._client_closed:
+            return ClientClosedError("the client was closed before the exchange was over", sent=self.sent)
+        if self._upload is not None and self._upload.error is not None:
+            return self._upload.error
+        if self._send_error is not None:
+            return self._send_error
+        if self.phases.phase == POOL:
+            self.phases.detail = self._pool.describe_wait(self._destination)
+        return self.phases.expired(sent=self.sent)
+
+    def explain(self, exc: TrioHTTPError) -> None:
+        """Add to an error what only the call knows."""
+        if isinstance(exc, TransportError):
+            exc.sent = exc.sent or self.sent
+            exc.safe_to_retry = not exc.sent
+        if not hasattr(exc, "__notes__"):  # content raises the same error again and again
+            exc.add_note(f"while requesting {self.request}")
+
+    # -- the head ------------------------------------------------------------------------------------------------------
+
+    async def receive_head(self) -> ResponseHead:
+        """Send the request and return the final response head; inside the scope of ``begin``.
+
+        Cancellation: fatal.
+        Raises:
+            ConnectError: no connection could be opened.
+            DisconnectedError: the server went away without an answer.
+            RemoteProtocolError: the answer is not HTTP.
+            BaseException: what the content's iterable raised.
+        """
+        timeouts = self.phases.timeouts
+        lease = self._lease
+        if lease is None:
+            lease = self._lease = await self._pool.wait(self._destination, self)
+            if lease.connection is None:
+                self.phases.enter(CONNECT, timeouts.connect_seconds)
+        if lease.connection is None:
+            await self._connect(lease)
+        try:
+            head = await self._converse(lease)
+            while head is None:
+                # Not counted as a reuse any more, so the server's next refusal is final (Rule 2).
+                await self._start_again(lease)
+                head = await self._converse(lease)
+        except trio.ClosedResourceError:
+            self.check_open()
+            raise
+        if head.status == 101 and not self.request.upgrade:
+            raise RemoteProtocolError(
+                "the server switched protocols without being asked", slug="unexpected-101", suggested_status=None
+            )
+        assert self._exchange is not None
+        self.content = self._exchange.content
+        return head
+
+    async def _connect(self, lease: Lease) -> None:
+        lease.opened(await self._dialer.dial(self._destination))
+        self.phases.enter(SEND, self.phases.timeouts.write_idle_seconds)
+
+    async def _start_again(self, lease: Lease) -> None:
+        if self._upload is not None:
+            self._upload.stop()
+            await self._upload.wait_done()
+            self._upload = None
+        self._exchange = self._send_error = None
+        lease.discard()
+        self.phases.enter(CONNECT, self.phases.timeouts.connect_seconds)
+        await self._connect(lease)
+
+    async def _converse(self, lease: Lease) -> ResponseHead | None:
+        """Send and receive once; None when it is to be done again on a new connection."""
+        connection = lease.connection
+        assert isinstance(connection, Connection)
+        exchange = self._exchange = ClientExchange(connection, self._limits)
+        try:
+            if self._nursery is None:
+                return await self._send_whole(exchange)
+            head = await self._send_streamed(exchange, self._nursery)
+        except DisconnectedError as exc:
+            if lease.reused and self._may_repeat(exchange, connection):
+                return None
+            raise exc
+        if head.status == 417 and self.request.expect_continue and not self._content_started():
+            # The server does not know the expectation, so the request is repeated without it (RFC 9110 §10.1.1).
+            self.request.expect_continue = False
+            del self.request.headers["expect"]
+            return None
+        return head
+
+    def _may_repeat(self, exchange: ClientExchange, connection: Connection) -> bool:
+        if self._client_closed or exchange.response_started or connection.wire.head_started:
+            return False
+        if exchange.sent and self.request.method not in IDEMPOTENT:
+            return False
+        return not self._content_started()
+
+    def _content_started(self) -> bool:
+        content = self.request.content
+        return isinstance(content, StreamedContent) and content.started
+
+    async def _send_whole(self, exchange: ClientExchange) -> ResponseHead:
+        content = self.request.content
+        assert isinstance(content, bytes)
+        try:
+            await exchange.request(self.request.head(), content)
+        except DisconnectedError as exc:
+            return await self._late_head(exchange, exc)
+        self.phases.enter(HEAD, self.phases.timeouts.head_seconds)
+        return await exchange.receive_head(self.interim.append)
+
+    async def _late_head(self, exchange: ClientExchange, error: DisconnectedError) -> ResponseHead:
+        """Return the answer that a server gave before it stopped listening, or raise ``error``."""
+        self._send_error = error
+        self.phases.enter(LATE_HEAD, LATE_HEAD_SECONDS)
+        try:
+            return await exchange.receive_head(self.interim.append)
+        except (DisconnectedError, RemoteProtocolError):
+            raise error from error.__cause__
+
+    async def _send_streamed(self, exchange: ClientExchange, nursery: trio.Nursery) -> ResponseHead:
+        request = self.request
+        content = request.content if isinstance(request.content, StreamedContent) else in_pieces(request.content)
+        try:
+            await exchange.begin(request.head(), content.length)
+        except DisconnectedError as exc:
+            return await self._late_head(exchange, exc)
+        self.phases.enter(UPLOAD, math.inf)
+        upload = self._upload = Upload(
+            exchange,
+            content,
+            request.trailers,
+            self.phases.timeouts,
+            expect=request.expect_continue,
+            on_end=self._upload_ended,
+        )
+        nursery.start_soon(upload.run)
+        try:
+            head = await exchange.receive_head(self._hear_interim)
+        except DisconnectedError:
+            if upload.error is not None and not isinstance(upload.error, trio.Cancelled):
+                raise upload.error from None
+            raise
+        if head.status >= 300 or (request.expect_continue and not content.started):
+            upload.stop()
+        return head
+
+    def _hear_interim(self, head: ResponseHead) -> None:
+        self.interim.append(head)
+        if head.status == 100 and self._upload is not None:
+            self._upload.may_send.set()
+
+    def _upload_ended(self, upload: Upload) -> None:
+        """Hear from the upload's task that it is over: the wait for the head gets its deadline, or ends."""
+        if upload is not self._upload or self.ended:
+            return
+        error = upload.error
+        if error is None or isinstance(error, (DisconnectedError, trio.Cancelled)):
+            if self.phases.phase == UPLOAD:
+                if error is None:
+                    self.phases.enter(HEAD, self.phases.timeouts.head_seconds)
+                else:
+                    self.phases.enter(LATE_HEAD, LATE_HEAD_SECONDS)
+        elif self.phases.scope is not None:
+            self.phases.scope.cancel(reason="the content of the request failed")
+
+    # -- the content ---------------------------------------------------------------------------------------------------
+
+    async def read(self, max_bytes: int | None) -> bytes:
+        """Return the whole content of the answer and end the exchange; inside the scope of ``begin``.
+
+        Raises:
+            BodyTooLargeError: there is more than ``max_bytes`` of it, or it is announced.
+            BodyTruncatedError, DisconnectedError: the server went away.
+            RemoteProtocolError: the framing is broken.
+        """
+        content = self.content
+        assert content is not None
+        if max_bytes is not None:
+            if content.length is not None and content.length > max_bytes:
+                raise BodyTooLargeError(
+                    f"the content has {content.length} bytes, which passes max_body_bytes={max_bytes}",
+                    limit="max_body_bytes",
+                    bound=max_bytes,
+                )
+            content.max_bytes = max_bytes
+        seconds = self.phases.timeouts.read_idle_seconds
+        pieces = []
+        try:
+            self.phases.enter(CONTENT, seconds)
+            while piece := await content.receive_some():
+                pieces.append(piece)
+                self.phases.enter(CONTENT, seconds)
+        except trio.ClosedResourceError:
+            self.check_open()
+            raise
+        if self._upload is not None:
+            await self.end_upload()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def end_upload(self) -> None:
+        """The answer is complete: let an upload end that is ending, stop any other."""
+        upload = self._upload
+        if upload is not None and not upload.done:
+            if upload.ending:
+                with trio.move_on_after(ENDING_SECONDS):
+                    await upload.wait_done()
+            upload.stop()
+
+    def take_over(self) -> trio.abc.HalfCloseableStream:
+        """Return the connection as a raw stream, after 101; the call still owns the slot."""
+        assert self._exchange is not None
+        return self._exchange.take_over()

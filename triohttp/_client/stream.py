@@ -1,0 +1,318 @@
+"""Answers that are received piece by piece: ``client.stream``, and the raw stream after an upgrade.
+
+Rule 1: such an answer exists only inside its ``async with`` block; leaving it decides, without awaiting, whether the
+        connection lives on: it does when both messages were complete.
+Rule 2: classes, no generators: nothing is left half run when a block is left.
+Rule 3: each wait is bounded by a scope of its own; the block of the caller runs under none of ours.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import trio
+
+from triohttp._values import json
+from triohttp._values.headers import Headers
+from triohttp._values.media_types import find_codec
+from triohttp._values.message import ResponseHead
+from triohttp.errors import BodyStateError, BodyTooLargeError, StatusError, TrioHTTPError
+
+from .body import UNSET, Unset
+from .call import Call
+from .lines import LineReader
+from .phases import CONTENT
+from .response import Answer, decode_text
+
+__all__ = ["ClientResponseStream", "ResponseContent", "StreamContext", "UpgradeContext", "Upgraded"]
+
+ERROR_BYTES = 64 * 1024
+"""Content of an answer that ``raise_for_status`` keeps."""
+MIB = 1024 * 1024
+
+
+class ResponseContent(trio.abc.ReceiveStream):
+    """The content of an answer as a trio receive stream.
+
+    At its end the connection goes back to the pool, whether or not the block is left yet.
+
+    Attributes:
+        at_end: the end was reached.
+    """
+
+    __slots__ = ("_call", "_closed", "at_end")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._closed = False
+        self.at_end = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return some content, at most ``max_bytes``; ``b""`` at its end.
+
+        Cancellation: resumable.
+        Raises:
+            BodyTruncatedError: the server ended the connection in the middle.
+            ClientClosedError: the client was closed meanwhile.
+            DisconnectedError: the server reset the connection.
+            ReadTimeout: nothing came for ``read_idle_seconds``.
+            RemoteProtocolError: the framing is broken.
+            TotalTimeout: the exchange took too long altogether.
+            trio.ClosedResourceError: the stream was closed, or its block left.
+            BaseException: what the iterable of the request's content raised.
+        """
+        call = self._call
+        if self.at_end and not self._closed:
+            await trio.lowlevel.checkpoint()
+            return b""
+        call.check_open()
+        if self._closed or call.ended:
+            raise trio.ClosedResourceError("this answer's content was closed, or its block was left")
+        call.check_upload()
+        content = call.content
+        assert content is not None
+        data: bytes | None = None
+        try:
+            with call.phases.open(CONTENT, call.phases.timeouts.read_idle_seconds):
+                data = await content.receive_some(max_bytes)
+                if not data:
+                    await call.end_upload()
+        except trio.ClosedResourceError:
+            call.check_open()
+            raise
+        except TrioHTTPError as exc:
+            call.explain(exc)
+            raise
+        if data is None:
+            error = call.failure()
+            if isinstance(error, TrioHTTPError):
+                call.explain(error)
+            call.close()
+            raise error
+        if not data:
+            self.at_end = True
+            call.check_upload()
+            call.close()
+        return data
+
+    async def aclose(self) -> None:
+        """Receive nothing more; the connection is closed unless the end was reached."""
+        self._closed = True
+        self._call.close()
+        await trio.lowlevel.checkpoint()
+
+
+class ClientResponseStream(Answer):
+    """An answer whose head has come; its content is received inside the ``async with`` block.
+
+    Attributes:
+        body: the content as a ``trio.abc.ReceiveStream``.
+    """
+
+    __slots__ = ("_call", "_default_max", "body")
+
+    def __init__(self, call: Call, head: ResponseHead, max_body_bytes: int | None) -> None:
+        super().__init__(call.request, head, call.interim)
+        self._call = call
+        self._default_max = max_body_bytes
+        self.body = ResponseContent(call)
+
+    @property
+    def length(self) -> int | None:
+        """Bytes announced, None when only the end will tell."""
+        assert self._call.content is not None
+        return self._call.content.length
+
+    @property
+    def trailers(self) -> Headers | None:
+        """The trailer section, None when there was none.
+
+        Raises:
+            BodyStateError: the content has not been received to its end.
+        """
+        if not self.body.at_end:
+            raise BodyStateError("trailers come after the content, which has not been received to its end")
+        assert self._call.content is not None
+        return self._call.content.trailers
+
+    async def read(self, *, max_bytes: int | Unset | None = UNSET) -> bytes:
+        """Return what is left of the content.
+
+        Args:
+            max_bytes: bound on it, None for none; by default ``ClientLimits.max_body_bytes``.
+        Cancellation: fatal (what had been received is lost).
+        Raises:
+            BodyTooLargeError: the bound was passed.
+            TrioHTTPError: as ``body.receive_some``.
+        """
+        if isinstance(max_bytes, Unset):
+            max_bytes = self._default_max
+        pieces = []
+        size = 0
+        while piece := await self.body.receive_some():
+            size += len(piece)
+            if max_bytes is not None and size > max_bytes:
+                raise BodyTooLargeError(
+                    f"the content passes max_bytes={max_bytes}", limit="max_body_bytes", bound=max_bytes
+                )
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def text(self) -> str:
+        """Return what is left of the content as text.
+
+        Raises:
+            ContentError: ``charset``: it is unknown, or the content is not in it.
+            TrioHTTPError: as ``read``.
+        """
+        return decode_text(await self.read(), self.headers)
+
+    async def json(self, *, max_depth: int = 64) -> json.JSONValue:
+        """Return the value that what is left of the content says.
+
+        Raises:
+            ContentError: ``json``: it is not JSON, or nested deeper than ``max_depth``.
+            TrioHTTPError: as ``read``.
+        """
+        return json.loads(await self.read(), max_depth=max_depth)
+
+    def lines(self, *, max_line_bytes: int = MIB) -> LineReader:
+        """Return an asynchronous iterator over the lines of text that are left.
+
+        Raises:
+            ContentError: ``charset``: it is unknown.
+        """
+        media_type = self.media_type
+        codec = find_codec(media_type.charset or "utf-8") if media_type is not None else "utf-8"
+        return LineReader(self.body, codec, max_line_bytes)
+
+    async def raise_for_status(self) -> None:
+        """Do nothing, unless the status is 4xx or 5xx.
+
+        Raises:
+            StatusError: it is; the error has the first 64 KiB of the content, as far as they can be had.
+        """
+        if self.status < 400:
+            await trio.lowlevel.checkpoint()
+            return
+        raise await self.receive_error()
+
+    async def receive_error(self) -> StatusError:
+        """Return the error that this answer would be, with as much of its content as can be had, up to 64 KiB."""
+        content = b""
+        try:
+            while len(content) < ERROR_BYTES and (piece := await self.body.receive_some(ERROR_BYTES - len(content))):
+                content += piece
+        except (TrioHTTPError, trio.ClosedResourceError):
+            pass  # the status is the news; what was received of its explanation is all there is
+        return self.status_error(content)
+
+
+class _CallContext:
+    """What both kinds of block share: a call opened on the way in and closed on the way out."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def _open(self) -> ResponseHead:
+        call = self._call
+        if call.phases.scope is not None:
+            raise RuntimeError("this block has been entered before: make a new one for each request")
+        head = None
+        try:
+            await call.start()
+            with call.begin():
+                head = await call.receive_head()
+            if head is None:
+                raise call.failure()
+            call.phases.phase = CONTENT
+            return head
+        except BaseException as exc:
+            if isinstance(exc, TrioHTTPError):
+                call.explain(exc)
+            call.close()
+            await call.join()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give the connection back when both messages are complete, else close it."""
+        self._call.close()
+        await self._call.join()
+        if exc is None:
+            self._call.check_upload()
+
+
+class StreamContext(_CallContext):
+    """The block of ``client.stream``."""
+
+    __slots__ = ("_max_body_bytes",)
+
+    def __init__(self, call: Call, max_body_bytes: int | None) -> None:
+        super().__init__(call)
+        self._max_body_bytes = max_body_bytes
+
+    async def __aenter__(self) -> ClientResponseStream:
+        """Send the request and return the answer when its head has come.
+
+        Cancellation: fatal.
+        """
+        head = await self._open()
+        return ClientResponseStream(self._call, head, self._max_body_bytes)
+
+
+class Upgraded(Answer):
+    """The answer 101 and the connection after it.
+
+    Attributes:
+        stream: the raw stream; what the server sent after its head comes first.
+        protocol: what the server switched to.
+    """
+
+    __slots__ = ("protocol", "stream")
+
+    def __init__(self, call: Call, head: ResponseHead, stream: trio.abc.HalfCloseableStream) -> None:
+        super().__init__(call.request, head, call.interim)
+        self.stream = stream
+        self.protocol = head.headers.get("upgrade", "")
+
+
+class UpgradeContext(_CallContext):
+    """The block of ``client.upgrade``."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self._stream: trio.abc.HalfCloseableStream | None = None
+
+    async def __aenter__(self) -> Upgraded:
+        """Send the request and return the stream when the server has switched protocols.
+
+        Cancellation: fatal.
+        Raises:
+            StatusError: the server answered otherwise; the error has the first 64 KiB of the content.
+        """
+        head = await self._open()
+        call = self._call
+        if head.status == 101:
+            self._stream = call.take_over()
+            return Upgraded(call, head, self._stream)
+        try:
+            raise await ClientResponseStream(call, head, ERROR_BYTES).receive_error()
+        finally:
+            call.close()
+            await call.join()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the stream, politely unless an exception leaves the block."""
+        try:
+            if exc is None and self._stream is not None:
+                await self._stream.aclose()
+        finally:
+            await super().__aexit__(kind, exc, traceback)

@@ -1,0 +1,154 @@
+"""Sending streamed content, in a task beside the one that receives the answer.
+
+Rule 1: ``run`` never raises: its nursery is a detail of ours, so what happened is kept in ``error`` for the receiver.
+Rule 2: the deadline is about the server: it runs while bytes go out, never while the caller's iterable is asked.
+Rule 3: the iterable is closed by this task, outside the scope that stops the sending, so that its cleanup may await.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from triohttp._connection.client_exchange import ClientExchange
+from triohttp._values.headers import Headers
+from triohttp._values.limits import ClientTimeouts
+from triohttp.errors import LocalProtocolError, WriteTimeout
+
+from .body import SLICE_BYTES, StreamedContent
+from .request import TrailersInit
+
+__all__ = ["Upload"]
+
+
+class Upload:
+    """The sending half of an exchange whose head has gone out.
+
+    Args:
+        exchange: where to send.
+        content: what to send.
+        trailers: what to send after chunked content.
+        timeouts: the bounds.
+        expect: wait for ``may_send`` first, but not for longer than ``expect_continue_seconds``.
+        on_end: called once, when it is over.
+    Attributes:
+        may_send: set by the receiver when the server said 100 (Continue).
+        ending: the last bytes are going out: an answer now is no early one.
+        done: it is over.
+        error: what ended it before its end; None when everything went out or it was stopped.
+    """
+
+    __slots__ = (
+        "_content",
+        "_exchange",
+        "_expect",
+        "_finished",
+        "_on_end",
+        "_scope",
+        "_stopped",
+        "_timeouts",
+        "_trailers",
+        "done",
+        "ending",
+        "error",
+        "may_send",
+    )
+
+    def __init__(
+        self,
+        exchange: ClientExchange,
+        content: StreamedContent,
+        trailers: TrailersInit | None,
+        timeouts: ClientTimeouts,
+        *,
+        expect: bool,
+        on_end: Callable[[Upload], None],
+    ) -> None:
+        self._exchange = exchange
+        self._content = content
+        self._trailers = trailers
+        self._timeouts = timeouts
+        self._expect = expect
+        self._on_end = on_end
+        self._scope = trio.CancelScope()
+        self._stopped = False
+        self._finished = trio.Event()
+        self.may_send = trio.Event()
+        self.ending = False
+        self.done = False
+        self.error: BaseException | None = None
+
+    def stop(self) -> None:
+        """Send nothing more; a part of the content may stay half sent, which ends the connection."""
+        self._stopped = True
+        self._scope.cancel(reason="the rest of the content is not wanted")
+
+    async def wait_done(self) -> None:
+        """Wait until it is over."""
+        await self._finished.wait()
+
+    async def run(self) -> None:
+        """Send everything, then close the iterable if it was begun."""
+        try:
+            with self._scope:
+                try:
+                    await self._send()
+                except trio.ClosedResourceError:
+                    if not self._stopped:  # else the connection was closed under us, on purpose
+                        raise
+            if self._scope.cancelled_caught and not self._stopped:
+                seconds = self._timeouts.write_idle_seconds
+                self.error = WriteTimeout(
+                    f"the server took nothing in {seconds:g} s", phase="send", seconds=seconds, sent=True
+                )
+        except BaseException as exc:  # noqa: BLE001  # kept, Cancelled too: the receiver is in the same scopes and raises its own
+            self.error = exc
+        try:
+            if self._content.started:
+                await self._content.aclose()
+        except BaseException as exc:  # noqa: BLE001  # kept as above
+            if self.error is None:
+                self.error = exc
+        self.done = True
+        self._finished.set()
+        self._on_end(self)
+
+    async def _send(self) -> None:
+        if self._expect:
+            with trio.move_on_after(self._timeouts.expect_continue_seconds):
+                await self.may_send.wait()
+        content = self._content
+        blocks = content.blocks
+        length = content.length
+        sent = 0
+        while (piece := await content.next_piece()) is not None:
+            sent += len(piece)
+            if length is not None and sent >= length:
+                if sent > length:
+                    raise _wrong_length(length, "more")
+                self.ending = True
+            for start in range(0, len(piece), SLICE_BYTES):
+                self._arm()
+                await self._exchange.send(piece[start : start + SLICE_BYTES])
+            if blocks:
+                self._scope.deadline = math.inf
+        if length is not None and sent != length:
+            raise _wrong_length(length, f"only {sent}")
+        trailers = self._trailers
+        if callable(trailers):
+            trailers = trailers()
+        self.ending = True
+        self._arm()
+        await self._exchange.finish(None if trailers is None else Headers(trailers))
+
+    def _arm(self) -> None:
+        seconds = self._timeouts.write_idle_seconds
+        deadline = trio.current_time() + seconds
+        if not 0.0 <= deadline - self._scope.deadline <= seconds / 1000:  # as in phases.py: near enough is not moved
+            self._scope.deadline = deadline
+
+
+def _wrong_length(length: int, has: str) -> LocalProtocolError:
+    return LocalProtocolError(f"Content-Length says {length} bytes, the content has {has}", slug="content-length")
