@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from triohttp.testing import no_leaks
+from triohttp.testing import CertificateAuthority, no_leaks
 
 pytest_plugins = ["pytester"]
 
@@ -156,3 +156,9 @@ def walk(task: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
 
 def describe(task: trio.lowlevel.Task) -> str:
     return f"task {task.name}\n" + "".join(traceback.StackSummary.extract(task.iter_await_frames()).format())
+
+
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    """The one authority of this run: making keys takes time."""
+    return CertificateAuthority()

@@ -102,7 +102,7 @@ def test_an_action_takes_the_place_of_cancelling() -> None:
 
     async def scenario(sweep: SweepRun) -> None:
         one, other = memory_stream_pair()
-        with sweep.block(action=other.reset):
+        with sweep.block(action=other.abort):
             try:
                 await one.send_all(b"x")
                 await one.send_all(b"y")

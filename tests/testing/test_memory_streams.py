@@ -92,7 +92,7 @@ async def test_whoever_waits_for_the_peer_is_told_that_it_left(end: str) -> None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
         await wait_all_tasks_blocked()
-        one.close() if end == "closes" else one.reset()
+        one.close() if end == "closes" else one.abort()
     assert outcome == [b"" if end == "closes" else "broken"]
 
 
@@ -103,14 +103,14 @@ async def test_a_reset_wakes_a_blocked_sender() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.send_all, b"xx")
             await wait_all_tasks_blocked()
-            other.reset()
+            other.abort()
 
 
 async def test_a_reset_destroys_what_was_not_read() -> None:
     """A reset is not an end: the peer gets no more of the data, not even what had arrived."""
     one, other = memory_stream_pair()
     await one.send_all(b"answer")
-    one.reset()
+    one.abort()
     with pytest.raises(trio.BrokenResourceError):
         await other.receive_some()
     with pytest.raises(trio.BrokenResourceError):

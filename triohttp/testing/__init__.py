@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from .certificates import CertificateAuthority
+from .faults import BlackHole, Clog, Cut, Delay, Dribble, Fault, FaultyOrigin, FaultyStream
+from .in_process import InProcessServer, open_in_process
 from .leaks import LeakError, no_leaks
-from .streams import MemoryListener, MemoryStream, memory_stream_pair, reset_stream
+from .raw import RawConnection, RawInterim, RawRequest, RawResponse
+from .scripted import ScriptedServer, open_scripted
+from .streams import MemoryListener, MemoryStream, end_sending, memory_stream_pair, reset_stream
 from .sweep import CancelPoint, CancelSweepError, SweepReport, SweepRun, cancel_sweep
 
 __all__ = [
+    "BlackHole",
     "CancelPoint",
     "CancelSweepError",
+    "CertificateAuthority",
+    "Clog",
+    "Cut",
+    "Delay",
+    "Dribble",
+    "Fault",
+    "FaultyOrigin",
+    "FaultyStream",
+    "InProcessServer",
     "LeakError",
     "MemoryListener",
     "MemoryStream",
+    "RawConnection",
+    "RawInterim",
+    "RawRequest",
+    "RawResponse",
+    "ScriptedServer",
     "SweepReport",
     "SweepRun",
     "cancel_sweep",
+    "end_sending",
     "memory_stream_pair",
     "no_leaks",
+    "open_in_process",
+    "open_scripted",
     "reset_stream",
 ]

@@ -20,7 +20,7 @@ from types import TracebackType
 
 import trio
 
-__all__ = ["MemoryListener", "MemoryStream", "memory_stream_pair", "reset_stream"]
+__all__ = ["MemoryListener", "MemoryStream", "end_sending", "memory_stream_pair", "reset_stream"]
 
 BUFFER_BYTES = 64 * 1024
 """What one direction of a connection holds by default, about what a kernel gives a new TCP connection."""
@@ -189,13 +189,13 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         if self._closed:
             return
         if self._incoming.data:
-            self.reset()
+            self.abort()
             return
         self._closed = True
         self._incoming.change(_LaneState.ABANDONED)
         self._outgoing.change(_LaneState.ENDED)
 
-    def reset(self) -> None:
+    def abort(self) -> None:
         """Close this end now and break the connection: whatever the peer does next raises BrokenResourceError."""
         if self._closed:
             return
@@ -271,7 +271,7 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         """Accept nothing more; connections that nobody has accepted are reset. Closing twice is fine."""
         self._closed = True
         while self._backlog:
-            self._backlog.popleft().reset()
+            self._backlog.popleft().abort()
         self._parked.unpark_all()
 
     async def aclose(self) -> None:
@@ -285,13 +285,13 @@ def reset_stream(stream: trio.abc.Stream) -> None:
 
     Args:
         stream: a ``MemoryStream``, a ``trio.SocketStream`` over TCP, a ``trio.SSLStream`` over either, or any stream
-            with a ``reset()`` method.
+            with an ``abort()`` method.
     Raises:
         TypeError: the stream has no way to be reset.
     """
-    reset = getattr(stream, "reset", None)
-    if callable(reset):
-        reset()
+    abort = getattr(stream, "abort", None)
+    if callable(abort):
+        abort()
     elif isinstance(stream, trio.SSLStream):
         reset_stream(stream.transport_stream)
     elif isinstance(stream, trio.SocketStream):
@@ -301,3 +301,17 @@ def reset_stream(stream: trio.abc.Stream) -> None:
             stream.socket.close()
     else:
         raise TypeError(f"a {type(stream).__name__} cannot be reset")
+
+
+async def end_sending(stream: trio.abc.Stream) -> None:
+    """Send the end of stream, and leave the other direction open; under TLS that of TCP, without a close_notify.
+
+    Raises:
+        TypeError: the stream has no way to be half-closed.
+    """
+    if isinstance(stream, trio.SSLStream):
+        await end_sending(stream.transport_stream)
+    elif isinstance(stream, trio.abc.HalfCloseableStream):
+        await stream.send_eof()
+    else:
+        raise TypeError(f"a {type(stream).__name__} cannot be half-closed")
