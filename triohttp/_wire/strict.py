@@ -205,7 +205,7 @@ class RequestScanner(LineScanner):
         first = beginning[:1]
         if first == b"\x16":  # the content type of a TLS handshake record
             self._refuse("tls-on-http", "a TLS handshake where HTTP was expected", 1, first)
-        if first and not _NAME.match(first):
+        if first and first not in b"\r\n" and not _NAME.match(first):
             self._refuse("request-line", "a request line must begin with a method", 1, first)
         method = beginning[: min(stop, MAX_METHOD_BYTES + 1)]
         if len(method) > MAX_METHOD_BYTES and b" " not in method:
