@@ -60,7 +60,7 @@ class ClientExchange:
             LocalProtocolError: the head cannot go on the wire.
         """
         wire = self._connection.wire
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             data = wire.send_request(head.method, head.target, self._fields(head), len(content))
             if content:
                 data += wire.send_content(content)
@@ -69,7 +69,7 @@ class ClientExchange:
 
     async def begin(self, head: RequestHead, length: int | None) -> None:
         """Send the head of a request whose content follows; a ``length`` of None sends it chunked."""
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             await self._transmit(
                 self._connection.wire.send_request(head.method, head.target, self._fields(head), length)
             )
@@ -82,7 +82,7 @@ class ClientExchange:
             DisconnectedError: the server is gone; an answer may still be there to be received.
             LocalProtocolError: more content than was announced.
         """
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             await self._transmit(self._connection.wire.send_content(data))
 
     async def finish(self, trailers: Headers | None = None) -> None:
@@ -91,7 +91,7 @@ class ClientExchange:
         Raises:
             LocalProtocolError: less content than was announced.
         """
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             await self._transmit(self._connection.wire.send_end(trailers))
 
     def _fields(self, head: RequestHead) -> FieldLines:

@@ -7,7 +7,7 @@ Two levers, kept apart:
   cancel  the connection's one long-lived scope; only for user code that must stop (peer gone, handler deadline,
           hard stop). The connection always ends after it; a farewell is written outside the scope.
 
-Rule 1: every write goes through ``transmit`` under ``send_lock``: the order in which the wire made bytes is the order
+Rule 1: every write goes through ``transmit`` under ``send_turn``: the order in which the wire made bytes is the order
         in which they leave.
 Rule 2: a write poisons before it awaits and heals when it is done; whatever interrupts it leaves the poison behind.
 Rule 3: deadlines are numbers here; the server's one timer looks at the earliest (a client's connection has no timer).
@@ -32,6 +32,7 @@ from triohttp._wire.h1 import H1Wire
 from triohttp.errors import DisconnectedError, WriteTimeout
 
 from .transport import SocketTransport, StreamTransport, Transport, Woken, transport_for
+from .turn import SendTurn
 
 if TYPE_CHECKING:
     from .timer import Entry, Timer
@@ -67,7 +68,7 @@ class Connection:
         "poisoned",
         "read_deadline",
         "scope",
-        "send_lock",
+        "send_turn",
         "timeouts",
         "timer",
         "transport",
@@ -95,7 +96,7 @@ class Connection:
         self.timer = timer
         self.timeouts = timeouts
         self.nursery = nursery
-        self.send_lock = trio.Lock()
+        self.send_turn = SendTurn()
         self.scope = trio.CancelScope()
         self.cancel_reason: str | None = None
         self.poisoned = False
@@ -158,7 +159,7 @@ class Connection:
     # -- sending -------------------------------------------------------------------------------------------------------
 
     async def transmit(self, data: bytes) -> None:
-        """Send bytes that the wire made; the caller holds ``send_lock``.
+        """Send bytes that the wire made; the caller holds ``send_turn``.
 
         Cancellation: fatal when the bytes had begun to leave.
         Raises:

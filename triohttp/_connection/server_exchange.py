@@ -32,7 +32,7 @@ __all__ = ["House", "ServerDeadlines", "ServerExchange"]
 
 AWAITED, STAGED, BEGUN = AnswerState.AWAITED, AnswerState.STAGED, AnswerState.BEGUN
 COMPLETE, TAKEN, CUT = AnswerState.COMPLETE, AnswerState.TAKEN, AnswerState.CUT
-NO_CONTENT = b""
+STANDING_NAMES = frozenset({b"date", b"server"})
 
 
 class House(Protocol):
@@ -168,6 +168,11 @@ class ServerExchange:
         return self._content.received if self._content is not None else 0
 
     @property
+    def content_length(self) -> int | None:
+        """Bytes of content announced, 0 without content, None when only its end will tell."""
+        return self._connection.wire.incoming_length
+
+    @property
     def content_error(self) -> TrioHTTPError | None:
         """What made the rest of the content unreceivable, None while nothing did."""
         return self._content.error if self._content is not None else None
@@ -258,10 +263,10 @@ class ServerExchange:
         await self._send_interim(head.status, head.headers.raw)
 
     async def _send_interim(self, status: int, fields: FieldLines) -> None:
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             await self._connection.transmit(self._connection.wire.send_interim(status, fields))
 
-    async def respond(self, head: ResponseHead, content: bytes = NO_CONTENT, trailers: Headers | None = None) -> None:
+    async def respond(self, head: ResponseHead, content: bytes = b"", trailers: Headers | None = None) -> None:
         """Send a whole answer in one piece.
 
         It does not checkpoint when the kernel takes everything at once: the connection's wait for the next request,
@@ -275,11 +280,11 @@ class ServerExchange:
         if self.state is not AWAITED and self.state is not STAGED:
             raise BodyStateError(f"the answer to {self.head.method} {self.head.target!r} was begun before")
         connection = self._connection
-        lock = connection.send_lock
-        try:
-            lock.acquire_nowait()
-        except trio.WouldBlock:
-            await lock.acquire()
+        turn = connection.send_turn
+        if turn.taken:
+            await turn.take()
+        else:
+            turn.taken = True
         try:
             wire = connection.wire
             length = len(content) if trailers is None else None
@@ -293,7 +298,7 @@ class ServerExchange:
             await connection.transmit(data)
             self.state = COMPLETE
         finally:
-            lock.release()
+            turn.give_back()
             if self.state is BEGUN:
                 self.state = CUT
 
@@ -323,14 +328,14 @@ class ServerExchange:
             WriteTimeout: the client took nothing, or too little, for too long.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             head = self._head_bytes()
             wire = self._connection.wire
             await self._transmit(head + wire.send_content(data) if data else head)
 
     async def flush(self) -> None:
         """Send the staged head now, if it has not gone out."""
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             await self._transmit(self._head_bytes())
 
     async def finish(self, trailers: Headers | None = None) -> None:
@@ -340,7 +345,7 @@ class ServerExchange:
             BodyStateError: no answer was begun, or it is over.
             LocalProtocolError: less content than the head announced; the answer ends visibly cut.
         """
-        async with self._connection.send_lock:
+        async with self._connection.send_turn:
             head = self._head_bytes()
             try:
                 end = self._connection.wire.send_end(trailers)
@@ -381,10 +386,14 @@ class ServerExchange:
         wire = connection.wire
         if not wire.close_after and (self._house.draining or not self._can_go_on(wire.incoming_length)):
             wire.close_after = True
-        fields = [line for line in head.headers.raw if line[0].lower() != b"content-length"]
-        given = {line[0].lower() for line in fields}
-        fields.extend(line for line in self._house.standing_fields() if line[0].lower() not in given)
-        return fields
+        fields = head.headers.raw
+        standing = self._house.standing_fields()
+        for line in fields:
+            if line[0].lower() in STANDING_NAMES:
+                given = {line[0].lower() for line in fields}
+                standing = [line for line in standing if line[0].lower() not in given]
+                break
+        return fields + standing
 
     def _can_go_on(self, announced: int | None) -> bool:
         """Say whether the connection will be usable after this answer, as far as the request's content goes."""
@@ -425,7 +434,7 @@ class ServerExchange:
         elif not self.content.at_end and await self.content.receive_some(1):
             raise BodyStateError("the request's content must be received before the connection is taken over")
         wire = connection.wire
-        async with connection.send_lock:
+        async with connection.send_turn:
             if connect:
                 data = wire.send_response(head.status, list(head.headers.raw), 0)
             else:

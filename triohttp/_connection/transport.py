@@ -260,11 +260,13 @@ class StreamTransport:
         done = self._look_done = trio.Event()
         try:
             data = bytes(await self.stream.receive_some(LOOK_BYTES))
-        except trio.BrokenResourceError as exc:
-            self._kept.append(exc)
-            return None
         except trio.ClosedResourceError:
             return b"closed"
+        except Exception as exc:  # noqa: BLE001  # whatever a foreign stream raises is for its reader, not for this task
+            broken = trio.BrokenResourceError(f"the peer is gone: {exc}")
+            broken.__cause__ = exc
+            self._kept.append(broken)
+            return None
         else:
             self._kept.append(data)
             return data

@@ -51,16 +51,16 @@ class Tunnel(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._eof_sent:
             raise trio.ClosedResourceError("send_eof was called before")
-        try:
-            self._connection.send_lock.acquire_nowait()
-        except (trio.WouldBlock, RuntimeError):
-            raise trio.BusyResourceError("another task is already sending on this stream") from None
+        turn = self._connection.send_turn
+        if turn.taken:
+            raise trio.BusyResourceError("another task is already sending on this stream")
+        await turn.take()
         try:
             await self._connection.transmit(bytes(data))
         except DisconnectedError as exc:
             raise trio.BrokenResourceError(str(exc)) from exc
         finally:
-            self._connection.send_lock.release()
+            turn.give_back()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until a send could go ahead; a hint only, as everywhere in trio."""

@@ -66,7 +66,7 @@ class Conversation:
         self._connection = connection
         self._exchange: ServerExchange | None = None  # the one that is going on, until it is recorded
         self._began = 0.0
-        self._head_began: float | None = None
+        self._waited_from = 0.0  # when the wait for the last head began: the one reading of the clock a request
         self._requests = 0
 
     async def run(self) -> None:
@@ -95,12 +95,14 @@ class Conversation:
                 await self._reject(exc)
                 return
             if head is None:
+                await connection.aclose()  # no reset: the last answer may still be on its way
                 return
             self._requests += 1
-            began = self._began = trio.current_time()
             exchange = self._exchange = ServerExchange(connection, head, server, limits, timeouts, self._requests)
-            if self._requests >= most or began > old:
+            if self._requests >= most or self._waited_from > old:
                 wire.close_after = True
+            if access_log.isEnabledFor(logging.INFO):
+                self._began = trio.current_time()
             await self._answer(exchange)
             self._record()
             if exchange.state is AnswerState.TAKEN:
@@ -124,8 +126,7 @@ class Conversation:
         server, connection = self._server, self._connection
         wire, transport = connection.wire, connection.transport
         timeouts = server.timeouts
-        waited = False
-        self._head_began = None
+        waited = head_began = False
         while True:
             event = wire.next_event()
             if event.__class__ is RequestHead:
@@ -137,16 +138,13 @@ class Conversation:
             if server.draining:
                 data = await self._last_read()
             else:
-                if self._head_began is None:
-                    now = trio.current_time()
-                    if wire.head_started or idle_seconds is None:
-                        connection.read_deadline = now + timeouts.head_seconds
-                        if wire.head_started:
-                            self._head_began = now
-                    else:
-                        connection.read_deadline = now + idle_seconds
-                    if connection.read_deadline < connection.armed:
-                        connection.due(connection.read_deadline)
+                if not head_began:
+                    head_began = wire.head_started
+                    now = self._waited_from = trio.current_time()
+                    until = now + (timeouts.head_seconds if head_began or idle_seconds is None else idle_seconds)
+                    connection.read_deadline = until
+                    if until < connection.armed:
+                        connection.due(until)
                 try:
                     data = await transport.receive(HEAD_READ_BYTES)
                     waited = True
@@ -320,7 +318,7 @@ class Conversation:
         connection = self._connection
         head, content = plain_answer(status, slug)
         fields = [*head.headers.raw, *self._server.standing_fields()]
-        async with connection.send_lock:
+        async with connection.send_turn:
             data = connection.wire.send_response(status, fields, len(content))
             data += connection.wire.send_content(content) + connection.wire.send_end()
             await connection.transmit(data)
