@@ -10,8 +10,9 @@ Rule 2: an answer is begun once; a service that returns without having answered 
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from .headers import Headers
@@ -21,9 +22,16 @@ from .message import ConnectionInfo, RequestHead, ResponseHead
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["AnswerState", "Content", "Deadlines", "Exchange", "OnDisconnect", "Service"]
+__all__ = ["AnswerState", "Content", "Deadlines", "Exchange", "OnDisconnect", "Service", "failure_reporter"]
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
+
+failure_reporter: ContextVar[Callable[[BaseException], None] | None] = ContextVar("failure_reporter", default=None)
+"""Called with every error of the program's own that a service answered with 500, or cut an answer for.
+
+A context variable, since a server's tasks inherit the context in which it was started: a test sets it around its
+server, and errors that no client sees come back to the test.
+"""
 
 
 class AnswerState(enum.Enum):
@@ -99,6 +107,11 @@ class Exchange(Protocol):
 
     @property
     def content(self) -> Content: ...
+    @property
+    def content_length(self) -> int | None:
+        """Bytes of content announced, 0 without content, None when only its end will tell; cheaper than ``content``."""
+        ...
+
     @property
     def deadlines(self) -> Deadlines: ...
     @property

@@ -1,0 +1,88 @@
+"""From an exception to what becomes of the request.
+
+Rule 1: cancellations and requests to exit are never answered and never swallowed, alone or in a group.
+Rule 2: an error's own status counts only when this request's peer caused it (``Request.fault``); anything else that is
+        no HTTP exception is the program's, a 500, and is reported once.
+Rule 3: where the peer broke the message, the connection closes after the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from triohttp._values.service import failure_reporter
+from triohttp.errors import ContentError, RemoteProtocolError
+
+from .exceptions import HTTPException
+from .handlers import callable_name
+
+if TYPE_CHECKING:
+    from .request import Request
+
+__all__ = ["PASSING", "is_expected", "report", "split", "status_of"]
+
+app_log = logging.getLogger("triohttp.app")
+
+PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What is not ours to handle."""
+
+
+def split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Return what has to pass, and what is to be answered; a group around one error is taken off.
+
+    A group whose leaves are HTTP exceptions of one status counts as the first of them: children of a handler's nursery
+    may agree.
+    """
+    if isinstance(error, PASSING):
+        return error, None
+    if not isinstance(error, BaseExceptionGroup):
+        return None, error
+    passing, rest = error.split(PASSING)
+    if rest is None:
+        return passing, None
+    leaves = _leaves(rest)
+    statuses = {leaf.status if isinstance(leaf, HTTPException) else 0 for leaf in leaves}
+    if len(leaves) == 1 or (len(statuses) == 1 and statuses != {0}):
+        return passing, leaves[0]
+    return passing, rest
+
+
+def status_of(error: BaseException, request: Request) -> int | None:
+    """Return the status that answers an error; None for no answer, because there is nobody to read it."""
+    if isinstance(error, HTTPException):
+        return error.status
+    fault = request.fault
+    if fault is None or error is not fault:
+        return 500
+    if isinstance(fault, RemoteProtocolError):
+        return fault.suggested_status
+    return fault.status
+
+
+def breaks_message(error: BaseException, request: Request) -> bool:
+    """Tell whether nothing more can be read from the connection after an error."""
+    return error is request.fault and not isinstance(error, ContentError)
+
+
+def is_expected(error: BaseException, request: Request) -> bool:
+    """Tell whether an error is an answer, or the peer's doing, and so nothing to report."""
+    return isinstance(error, HTTPException) or error is request.fault
+
+
+def report(error: BaseException, request: Request, what: str) -> None:
+    """Log an error of the program's with its traceback, and tell whoever else wants to know."""
+    handler = "routing" if request.route is None else callable_name(request.route.handler)
+    app_log.error("%s %s (%s) %s: %r", request.method, ascii(request.raw_path), handler, what, error, exc_info=error)
+    reporter = failure_reporter.get()
+    if reporter is not None:
+        reporter(error)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for inner in group.exceptions:
+        found.extend(_leaves(inner) if isinstance(inner, BaseExceptionGroup) else [inner])
+    return found

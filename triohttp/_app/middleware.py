@@ -1,0 +1,87 @@
+"""Middleware: ``async def middleware(request, handler) -> Response``, composed once, the outermost first.
+
+A chain is a row of layers, built when a route is added; a request walks through it in its own task, so exceptions are
+the real ones and context variables flow both ways.
+
+Rule 1: a layer calls the next one at most once for a request; a second call is an error, it would answer twice.
+Rule 2: what a layer gets from the next one is always a ``Response``: what a handler returns is settled here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from .exceptions import HTTPException
+from .handlers import Answering, callable_name
+from .response import Response
+
+if TYPE_CHECKING:
+    from .request import Request
+
+__all__ = ["Handler", "Middleware", "compose", "settle"]
+
+Handler: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+"""What a middleware calls to go on."""
+Middleware: TypeAlias = "Callable[[Request, Handler], Awaitable[Response]]"
+
+
+def settle(result: object, request: Request, source: object) -> Response:
+    """Return what ``source`` answered as a response; returning an HTTP exception is raising it.
+
+    Raises:
+        HTTPException: it was returned.
+        TypeError: it is nothing that answers, or None without an owned answer.
+    """
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, HTTPException):
+        raise result
+    if result is None:
+        owned = request.owned_response
+        if owned is not None:
+            return owned
+        raise TypeError(f"{callable_name(source)} returned None without having owned its answer (request.respond)")
+    raise TypeError(f"{callable_name(source)} must return a Response, not {type(result).__qualname__}")
+
+
+class _Core:
+    """The innermost layer: the handler itself."""
+
+    __slots__ = ("_answering", "_depth", "_source")
+
+    def __init__(self, answering: Answering, source: object, depth: int) -> None:
+        self._answering = answering
+        self._source = source
+        self._depth = depth
+
+    async def __call__(self, request: Request) -> Response:
+        request.enter_layer(self._depth)
+        response = settle(await self._answering(request), request, self._source)
+        request.note_stream(response)
+        return response
+
+
+class _Layer:
+    """A middleware and what it goes on to."""
+
+    __slots__ = ("_depth", "_middleware", "_next")
+
+    def __init__(self, middleware: Middleware, following: Handler, depth: int) -> None:
+        self._middleware = middleware
+        self._next = following
+        self._depth = depth
+
+    async def __call__(self, request: Request) -> Response:
+        request.enter_layer(self._depth)
+        return settle(await self._middleware(request, self._next), request, self._middleware)
+
+
+def compose(middleware: Sequence[Middleware], answering: Answering, source: object) -> Answering:
+    """Return one callable for ``answering`` behind all of ``middleware``; without any it is ``answering`` itself."""
+    if not middleware:
+        return answering
+    chain: Handler = _Core(answering, source, len(middleware) + 1)
+    for depth in range(len(middleware), 0, -1):
+        chain = _Layer(middleware[depth - 1], chain, depth)
+    return chain

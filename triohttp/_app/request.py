@@ -1,0 +1,589 @@
+"""Requests: what a handler is given.
+
+A request is a view of one exchange. Whatever it can tell is worked out when somebody asks: making one fills a handful
+of slots.
+
+Rule 1: nothing is parsed before it is asked for, and nothing twice.
+Rule 2: an error that the peer caused here is remembered (``blame``): only such an error decides the status of the
+        answer. The same class raised by a client call inside the handler is the handler's own business, a 500.
+Rule 3: no ``repr`` shows a query, a cookie or a credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote
+
+import trio
+
+from triohttp._values import json
+from triohttp._values.cookies import Cookies, parse_cookies
+from triohttp._values.dates import parse_http_date
+from triohttp._values.headers import Headers, HeadersInit
+from triohttp._values.media_types import MediaType, find_codec
+from triohttp._values.message import Address, RequestHead, ResponseHead, TLSInfo
+from triohttp._values.query import Query, QueryInit
+from triohttp._values.service import Deadlines, Exchange
+from triohttp._values.status import check_status
+from triohttp._values.url import URL
+from triohttp.errors import (
+    BodyStateError,
+    BodyTooLargeError,
+    ContentError,
+    InvalidURLError,
+    TrioHTTPError,
+    clip,
+)
+
+from .exceptions import HTTPException, UnsupportedMediaType
+from .owned import BodyFilter, HeadHook, OwnedAnswer, TakenOver, run_hooks
+from .response import Response, sent_response, stream_of
+from .state import State
+
+if TYPE_CHECKING:
+    from .app import App
+    from .response import Chunks
+    from .route import Route
+
+__all__ = ["Request", "RequestBody"]
+
+
+class RequestBody(trio.abc.ReceiveStream):
+    """A request's content as a trio receive stream.
+
+    It comes from the connection as it is received, so a client sends no faster than the handler reads. 100 (Continue)
+    goes out with the first receive, when the client waits for it.
+    """
+
+    def __init__(self, request: Request, exchange: Exchange) -> None:
+        self._request = request
+        self._content = exchange.content
+
+    @property
+    def length(self) -> int | None:
+        """Bytes announced, 0 without content; None when only the end will tell."""
+        return self._content.length
+
+    @property
+    def received(self) -> int:
+        """Bytes received so far."""
+        return self._content.received
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the end has been seen."""
+        return self._content.at_end
+
+    @property
+    def trailers(self) -> Headers | None:
+        """The fields behind the content, once its end has been seen; None when there are none."""
+        return self._content.trailers
+
+    @property
+    def max_bytes(self) -> int | None:
+        """Bound on the content, in bytes; it may be moved until it is passed. None lifts it."""
+        return self._content.max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, max_bytes: int | None) -> None:
+        self._content.max_bytes = max_bytes
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return some content, at most ``max_bytes``; ``b""`` at its end.
+
+        Cancellation: resumable.
+        Raises:
+            BodyTooLargeError: the content passes the bound of this stream, or says that it will.
+            BodyTruncatedError, DisconnectedError: the client went away in the middle.
+            ReadTimeout: content did not come, or came too slowly.
+            RemoteProtocolError: the framing is broken.
+        """
+        content = self._content
+        try:
+            bound, length = content.max_bytes, content.length
+            if bound is not None and length is not None and length > bound:
+                raise BodyTooLargeError(
+                    f"the content of {length} bytes passes max_body_bytes={bound}", limit="max_body_bytes", bound=bound
+                )
+            return await content.receive_some(max_bytes)
+        except TrioHTTPError as exc:
+            self._request.blame(exc)
+            raise
+
+    async def aclose(self) -> None:
+        """Receive nothing more; what is left is dealt with after the answer."""
+        await self._content.aclose()
+
+
+class Request:
+    """A request, and the means to answer it.
+
+    Attributes:
+        path_params: the variables of the route's pattern, as their converters made them.
+        route: the route that matched; None where none did.
+        app: the innermost App that the route lies in.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_cookies",
+        "_exchange",
+        "_fault",
+        "_hooks",
+        "_layer",
+        "_outcome",
+        "_owned_head",
+        "_query",
+        "_read",
+        "_state",
+        "_streams",
+        "app",
+        "path_params",
+        "route",
+    )
+
+    path_params: Mapping[str, Any]  # what a value is, a converter decides when the program runs
+    _body: RequestBody
+    _cookies: Cookies
+    _query: Query
+    _read: bytes
+    _state: State
+    _outcome: HTTPException | TrioHTTPError | Response
+
+    def __init__(self, exchange: Exchange, app: App, route: Route | None, path_params: Mapping[str, Any]) -> None:
+        self._exchange = exchange
+        self.app = app
+        self.route = route
+        self.path_params = path_params
+        self._layer = 0
+        self._answer: OwnedAnswer | TakenOver | None = None
+        self._fault: TrioHTTPError | None = None
+        self._hooks: list[HeadHook] | tuple[()] | None = None  # the empty tuple once they have run
+        self._owned_head: ResponseHead | None = None
+        self._streams: list[Chunks] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {clip(self.raw_path)}>"
+
+    # -- the head ------------------------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> RequestHead:
+        """The head as the wire had it."""
+        return self._exchange.head
+
+    @property
+    def method(self) -> str:
+        """The method, such as ``GET``."""
+        return self._exchange.head.method
+
+    @property
+    def version(self) -> str:
+        """The version of HTTP, such as ``1.1``."""
+        return self._exchange.head.version
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+        return self._exchange.head.headers
+
+    @property
+    def url(self) -> URL:
+        """The URL that the request is for, its path and query as they came (RFC 9110 §7.1).
+
+        The authority is what the client says; nobody has checked that it is one of ours.
+
+        Raises:
+            ContentError: the authority is none.
+        """
+        head = self._exchange.head
+        authority = head.authority
+        if not authority:  # HTTP/1.0 without Host
+            local = self._exchange.info.local
+            authority = f"{local[0]}:{local[1]}" if isinstance(local, tuple) and ":" not in local[0] else "localhost"
+        try:
+            return URL.from_request(head.scheme, authority, head.target)
+        except InvalidURLError as exc:
+            self._refuse(ContentError(str(exc), reason="url"), exc)
+
+    @property
+    def target(self) -> str:
+        """The request target as it came: path and query, ``*``, or for CONNECT an authority."""
+        return self._exchange.head.target
+
+    @property
+    def raw_path(self) -> str:
+        """The path as it came, percent-encoded; ``*`` or an authority where the request has no path."""
+        return self._exchange.head.target.partition("?")[0]
+
+    @property
+    def path(self) -> str:
+        """The path for people: decoded once, as a whole: ``%2F`` looks like a slash. Routing does not use it."""
+        return unquote(self.raw_path)
+
+    @property
+    def query(self) -> Query:
+        """The fields of the query.
+
+        Raises:
+            ContentError: there are more than ``max_query_fields``.
+        """
+        try:
+            return self._query
+        except AttributeError:
+            pass
+        try:
+            self._query = Query.parse(
+                self._exchange.head.target.partition("?")[2], max_fields=self._exchange.limits.max_query_fields
+            )
+        except ContentError as exc:
+            self._refuse(exc)
+        return self._query
+
+    @property
+    def cookies(self) -> Cookies:
+        """The cookies.
+
+        Raises:
+            ContentError: there are more than ``max_cookies``.
+        """
+        try:
+            return self._cookies
+        except AttributeError:
+            pass
+        limits = self._exchange.limits
+        try:
+            self._cookies = parse_cookies(self.headers.get_all("cookie"), max_pairs=limits.max_cookies)
+        except ContentError as exc:
+            self._refuse(exc)
+        return self._cookies
+
+    @property
+    def media_type(self) -> MediaType | None:
+        """The type of the content; None when the client names none, or nothing that is one."""
+        value = self.headers.get("content-type")
+        if value is None:
+            return None
+        try:
+            return MediaType.parse(value)
+        except ValueError:
+            return None
+
+    @property
+    def charset(self) -> str | None:
+        """The charset that the client names for its content, in lower case; None without one."""
+        media_type = self.media_type
+        return None if media_type is None else media_type.charset
+
+    @property
+    def content_length(self) -> int | None:
+        """Bytes of content announced; 0 without content, None when only its end will tell."""
+        return self._exchange.content_length
+
+    @property
+    def trailers(self) -> Headers | None:
+        """The fields behind the content, once it has been received whole; None when there are none."""
+        return self._exchange.content.trailers
+
+    @property
+    def if_modified_since(self) -> float | None:
+        """The date of If-Modified-Since in seconds since 1970; None without one, or one that is no date."""
+        return self._date("if-modified-since")
+
+    @property
+    def if_unmodified_since(self) -> float | None:
+        """The date of If-Unmodified-Since in seconds since 1970; None without one, or one that is no date."""
+        return self._date("if-unmodified-since")
+
+    def _date(self, name: str) -> float | None:
+        value = self.headers.get(name)
+        return None if value is None else parse_http_date(value)
+
+    # -- the connection ------------------------------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> Address:
+        """Where the client is: (host, port), the path of a Unix socket, or None."""
+        return self._exchange.info.peer
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The facts of the TLS session; None without TLS."""
+        return self._exchange.info.tls
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The deadlines of this exchange, as absolute trio times that may be moved while it runs."""
+        return self._exchange.deadlines
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server has begun to shut down: time to bring a long answer to its end."""
+        return self._exchange.draining
+
+    async def wait_draining(self) -> None:
+        """Wait until the server begins to shut down.
+
+        Cancellation: atomic.
+        """
+        await self._exchange.wait_draining()
+
+    # -- what the program adds -----------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """What middleware and handler keep for each other, under ``StateKey`` objects."""
+        try:
+            return self._state
+        except AttributeError:
+            self._state = State()
+            return self._state
+
+    def url_for(self, name: str, path_params: Mapping[str, object] | None = None, *, query: QueryInit = ()) -> str:
+        """Return the path of a named route, as ``Router.url_for`` does, seen from this request's own route.
+
+        A name is looked for beside this route first, then in each mount above, so that a mounted router need not know
+        under which names it is mounted.
+
+        Raises:
+            RoutingError: as ``Router.url_for``.
+        """
+        root = self.app if self.route is None else self.route.routers[0]
+        spaces = [] if self.route is None else list(self.route.namespaces)
+        while spaces:
+            full = ":".join([*spaces, name])
+            if root.has_route(full):
+                return root.url_for(full, path_params, query=query)
+            spaces.pop()
+        return root.url_for(name, path_params, query=query)
+
+    # -- content -------------------------------------------------------------------------------------------------------
+
+    @property
+    def body(self) -> RequestBody:
+        """The content as a stream."""
+        try:
+            return self._body
+        except AttributeError:
+            self._body = RequestBody(self, self._exchange)
+            return self._body
+
+    async def read(self, *, max_bytes: int | None = None) -> bytes:
+        """Return the whole content; a second call returns the same bytes.
+
+        Args:
+            max_bytes: bound on it, in bytes; None means the ``max_body_bytes`` of the route.
+        Cancellation: fatal (the rest is unread, what came is lost).
+        Raises:
+            BodyTooLargeError: the bound was passed; nothing more is read.
+            BodyStateError: part of the content has been received from ``body``.
+            DisconnectedError, ReadTimeout, RemoteProtocolError: as ``body.receive_some``.
+        Source: RFC 9112 §6.3, RFC 9110 §8.6.
+        """
+        try:
+            data = self._read
+        except AttributeError:
+            pass
+        else:
+            await trio.lowlevel.checkpoint()
+            return data
+        body = self.body
+        if body.received:
+            raise BodyStateError("part of the content has been received from request.body already")
+        if max_bytes is not None:
+            body.max_bytes = max_bytes
+        chunks: list[bytes] = []
+        while chunk := await body.receive_some():
+            chunks.append(chunk)
+        self._read = b"".join(chunks)
+        return self._read
+
+    async def text(self) -> str:
+        """Return the whole content as text, by the charset that it names, else as UTF-8.
+
+        Raises:
+            ContentError: the charset is unknown, or the content is not in it.
+            Exception: as ``read``.
+        """
+        data = await self.read()
+        charset = self.charset or "utf-8"
+        try:
+            return data.decode(find_codec(charset))
+        except ContentError as exc:
+            self._refuse(exc)
+        except UnicodeDecodeError as exc:
+            self._refuse(ContentError(f"the content is not {clip(charset)}", reason="charset"), exc)
+
+    async def json(self, *, any_type: bool = False) -> object:
+        """Return what the content says as JSON.
+
+        Args:
+            any_type: read content of any type; without it only ``application/json`` and ``+json``, for browsers send
+                everything else for any site that asks them to.
+        Raises:
+            UnsupportedMediaType: the content is declared as something else.
+            ContentError: it is not JSON, or deeper than ``max_json_depth``.
+            Exception: as ``read``.
+        """
+        if not any_type:
+            media_type = self.media_type
+            if media_type is None or not media_type.is_json:
+                raise UnsupportedMediaType("the content must be JSON\n", headers={"Accept": "application/json"})
+        data = await self.read()
+        try:
+            return json.loads(data, max_depth=self._exchange.limits.max_json_depth)
+        except ContentError as exc:
+            self._refuse(exc)
+
+    # -- answering -----------------------------------------------------------------------------------------------------
+
+    def respond(self, status: int = 200, headers: HeadersInit | None = None) -> OwnedAnswer:
+        """Own the answer: ``async with request.respond(200, headers) as body: await body.send_all(…)``.
+
+        The block is left after the last byte has gone out. The head goes out with the first content, or with
+        ``body.flush()``; an exception before that can still become an error page, one after it cuts the answer.
+        With a Content-Length among ``headers`` that is its length, else the content is chunked.
+
+        Raises:
+            ValueError: the status is not from 200 to 599, or a header field must not go on the wire.
+            BodyStateError: on entry: the request has been answered, or is being answered.
+        """
+        if check_status(status) < 200:
+            raise ValueError(f"a final status must be from 200 to 599, not {status!r}; inform() sends interim ones")
+        return OwnedAnswer(self, self._exchange, ResponseHead(status, Headers(headers if headers is not None else ())))
+
+    def take_over(self, protocol: str = "", headers: HeadersInit | None = None) -> TakenOver:
+        """Own the connection: ``async with request.take_over("protocol") as stream``, a raw trio stream.
+
+        The answer is 101 with ``protocol`` in Upgrade, or 200 for CONNECT. The stream begins with what the client sent
+        after its request, and is closed at the end of the block.
+
+        Raises:
+            LocalProtocolError: on entry: the client asked for no upgrade.
+            BodyStateError: on entry: the request has been answered, or has content that is unread.
+        Source: RFC 9110 §7.8, §9.3.6.
+        """
+        fields = Headers(headers if headers is not None else ())
+        connect = self.method == "CONNECT"
+        if not connect:
+            if not protocol:
+                raise ValueError("take_over needs the protocol that the connection is upgraded to")
+            fields["Upgrade"] = protocol
+            fields["Connection"] = "Upgrade"
+        return TakenOver(self, self._exchange, ResponseHead(200 if connect else 101, fields))
+
+    async def inform(self, status: int = 103, headers: HeadersInit | None = None) -> None:
+        """Send an interim response, 103 (Early Hints) for example; HTTP/1.0 clients are spared.
+
+        Raises:
+            ValueError: the status is not an interim one, or one that the connection sends by itself (100, 101).
+            BodyStateError: the final answer has begun.
+        Source: RFC 9110 §15.2, RFC 8297.
+        """
+        if not 102 <= check_status(status) <= 199:
+            raise ValueError(f"an interim status must be from 102 to 199, not {status!r}")
+        fields = Headers(headers if headers is not None else ())
+        if self.version == "1.0":
+            await trio.lowlevel.checkpoint()
+            return
+        await self._exchange.inform(ResponseHead(status, fields))
+
+    def on_head(self, hook: HeadHook) -> None:
+        """Have ``hook`` see the final head just before it goes out, whoever answers and however.
+
+        Hooks are synchronous and run once, the last registered first. One may change the head, and may return a filter
+        (``feed``, ``flush``, ``finish``) for the content. One that raises makes the answer a 500.
+
+        Raises:
+            BodyStateError: the head has gone out.
+        """
+        hooks = self._hooks
+        if hooks is None:
+            self._hooks = [hook]
+        elif isinstance(hooks, list):
+            hooks.append(hook)
+        else:
+            raise BodyStateError("the head of the answer has gone out")
+
+    # -- for the rest of this room -------------------------------------------------------------------------------------
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange under this request, for what works below requests."""
+        return self._exchange
+
+    @property
+    def owned_response(self) -> Response | None:
+        """The answer that the handler owned, as a response that has been sent; None when it owned none."""
+        if self._answer is None:
+            return None
+        assert self._owned_head is not None
+        return sent_response(self._owned_head)
+
+    @property
+    def fault(self) -> TrioHTTPError | None:
+        """The error that the peer of this request caused, None while it caused none."""
+        return self._fault
+
+    def blame(self, error: TrioHTTPError) -> None:
+        """Remember that the peer of this request caused ``error``."""
+        self._fault = error
+
+    def _refuse(self, error: ContentError, cause: Exception | None = None) -> NoReturn:
+        self._fault = error
+        raise error from cause
+
+    def claim(self, answer: OwnedAnswer | TakenOver, head: ResponseHead) -> None:
+        """Make ``answer`` the one answer of this request.
+
+        Raises:
+            BodyStateError: there is one.
+        """
+        if self._answer is not None:
+            raise BodyStateError("this request is being answered already, or has been")
+        self._answer = answer
+        self._owned_head = head
+
+    def release(self, answer: OwnedAnswer | TakenOver) -> None:
+        """Undo ``claim``: nothing of ``answer`` has gone out."""
+        if self._answer is answer:
+            self._answer = self._owned_head = None
+
+    def run_head_hooks(self, head: ResponseHead) -> Sequence[BodyFilter]:
+        """Run the hooks on the final head, once."""
+        hooks, self._hooks = self._hooks, ()
+        return run_hooks(hooks, head) if hooks else ()
+
+    async def conclude(self) -> Response:
+        """Give the answer that routing has found without a handler: a refusal, a redirect, the methods there are."""
+        outcome = self._outcome
+        if isinstance(outcome, Response):
+            return outcome
+        raise outcome
+
+    def decide(self, outcome: HTTPException | TrioHTTPError | Response) -> None:
+        """Set what ``conclude`` gives."""
+        self._outcome = outcome
+
+    def enter_layer(self, depth: int) -> None:
+        """Count a layer of middleware in.
+
+        Raises:
+            RuntimeError: it, or one inside it, has been called for this request before.
+        """
+        if self._layer >= depth:
+            raise RuntimeError("middleware called its handler twice for one request")
+        self._layer = depth
+
+    def note_stream(self, response: Response) -> None:
+        """Remember a stream, so that it is closed even when middleware answers with something else."""
+        chunks = stream_of(response)
+        if chunks is not None:
+            self._streams = [*(self._streams or ()), chunks]
+
+    def take_streams(self) -> list[Chunks]:
+        """Return the streams that were remembered, once."""
+        streams, self._streams = self._streams, None
+        return streams or []
