@@ -270,6 +270,8 @@ class Server:
             raise
         except BaseExceptionGroup as group:
             faults = [leaf for leaf in leaves(group) if not isinstance(leaf, trio.Cancelled)]
+            if not faults:
+                raise  # cancelled from outside, which a nursery wraps too
             server_log.error("a service failed, the server drains: %r", faults[0])
             self.stop_because(faults[0] if len(faults) == 1 else group)
         finally:
