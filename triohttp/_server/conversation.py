@@ -225,6 +225,12 @@ class Conversation:
     async def _fault(self, exchange: ServerExchange, error: Exception) -> None:
         """Answer for a service that raised: the status of one of our errors, which is the peer's doing, or 500."""
         status = error.status if isinstance(error, TrioHTTPError) else 500
+        if isinstance(error, RemoteProtocolError) and error is not exchange.content_error:
+            # The service rejects the request: a path that climbs out of the root, for example.
+            status = error.suggested_status
+            exchange.close_after()
+            self._server.rejects += 1
+            self._server.reject_log.write(error, status, self._connection.info, self._requests)
         if status == 500:
             if isinstance(error, ExceptionGroup):
                 report(error, "the service")

@@ -170,5 +170,8 @@ class Service(Protocol):
         ...
 
     def __call__(self, exchange: Exchange) -> Awaitable[None]:
-        """Answer one exchange."""
+        """Answer one exchange.
+
+        Raising RemoteProtocolError before the answer rejects the request: its status, one reject record, and close.
+        """
         ...
