@@ -8,14 +8,14 @@ test says otherwise. Faults are told apart by the context that they are logged i
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
 import trio
 
-from triohttp import Limits, Server, Timeouts, open_server
+from triohttp import Client, ClientLimits, ClientTimeouts, Limits, Server, Timeouts, open_server
 from triohttp.lowlevel import Exchange, Service
 
 from .certificates import CertificateAuthority
@@ -54,6 +54,27 @@ class InProcessServer:
         """Open a connection for bytes of one's own; with TLS, after its handshake."""
         stream = await self.connect()
         return RawConnection(stream if self.tls is None else await shake_hands(stream, HOST, self.tls))
+
+    def client(
+        self,
+        *,
+        headers: Mapping[str, str] | None = None,
+        limits: ClientLimits | None = None,
+        timeouts: ClientTimeouts | None = None,
+    ) -> Client:
+        """Return a client that reaches this server and nothing else; enter it to use it.
+
+        Its URLs are relative to ``url``, it trusts the server's authority, and it refuses every other origin.
+        """
+        return Client(
+            self.url,
+            headers=headers,
+            limits=ClientLimits() if limits is None else limits,
+            timeouts=ClientTimeouts() if timeouts is None else timeouts,
+            tls=None if self.tls is None else self.tls.client_context(),
+            mounts={self.url: self},
+            mounts_only=True,
+        )
 
 
 async def shake_hands(

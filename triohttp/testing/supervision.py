@@ -7,14 +7,15 @@ Rule 2: a later failure is told in a note of the first, never in a group.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TypeVarTuple
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar, TypeVarTuple
 
 import trio
 
 __all__ = ["Supervisor", "open_supervised"]
 
 Arguments = TypeVarTuple("Arguments")
+Value = TypeVar("Value")
 
 
 class Supervisor:
@@ -23,10 +24,44 @@ class Supervisor:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._failure: Exception | None = None
+        self._over = trio.Event()
 
     def start_soon(self, function: Callable[[*Arguments], Awaitable[object]], *arguments: *Arguments) -> None:
         """Run ``function`` in a task that ends with the block at the latest."""
         self._nursery.start_soon(self._run, function, arguments)
+
+    async def hold(self, manager: AbstractAsyncContextManager[Value]) -> Value:
+        """Enter ``manager`` in a task of its own, return what it gives, and leave it in ``release``.
+
+        Raises:
+            Exception: what entering it raised; whatever it raises later ends the block.
+        """
+        entered = trio.Event()
+        given: list[Value] = []
+        refused: list[Exception] = []
+
+        async def run() -> None:
+            try:
+                async with manager as value:
+                    given.append(value)
+                    entered.set()
+                    await self._over.wait()
+            except Exception as error:  # noqa: BLE001  # raised in the caller, or at the end of the block
+                self.fail(error) if given else refused.append(error)
+            finally:
+                entered.set()
+
+        self._nursery.start_soon(run)
+        await entered.wait()
+        if refused:
+            raise refused[0]
+        if not given:
+            raise RuntimeError("something else has failed already, nothing more can be opened")
+        return given[0]
+
+    def release(self) -> None:
+        """Leave what is held."""
+        self._over.set()
 
     def fail(self, error: Exception) -> None:
         """End the block with ``error``; it may be called from any thread, but only the run's own is ended at once."""
