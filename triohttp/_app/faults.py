@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from triohttp._values.service import failure_reporter
 from triohttp.errors import ContentError, RemoteProtocolError
 
 from .exceptions import HTTPException
@@ -73,12 +72,9 @@ def is_expected(error: BaseException, request: Request) -> bool:
 
 
 def report(error: BaseException, request: Request, what: str) -> None:
-    """Log an error of the program's with its traceback, and tell whoever else wants to know."""
+    """Log an error of the program's with its traceback; whoever wants to know of it listens to the logger."""
     handler = "routing" if request.route is None else callable_name(request.route.handler)
     app_log.error("%s %s (%s) %s: %r", request.method, ascii(request.raw_path), handler, what, error, exc_info=error)
-    reporter = failure_reporter.get()
-    if reporter is not None:
-        reporter(error)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

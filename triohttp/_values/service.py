@@ -10,9 +10,8 @@ Rule 2: an answer is begun once; a service that returns without having answered 
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from .headers import Headers
@@ -22,16 +21,9 @@ from .message import ConnectionInfo, RequestHead, ResponseHead
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["AnswerState", "Content", "Deadlines", "Exchange", "OnDisconnect", "Service", "failure_reporter"]
+__all__ = ["AnswerState", "Content", "Deadlines", "Exchange", "OnDisconnect", "Service"]
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
-
-failure_reporter: ContextVar[Callable[[BaseException], None] | None] = ContextVar("failure_reporter", default=None)
-"""Called with every error of the program's own that a service answered with 500, or cut an answer for.
-
-A context variable, since a server's tasks inherit the context in which it was started: a test sets it around its
-server, and errors that no client sees come back to the test.
-"""
 
 
 class AnswerState(enum.Enum):
