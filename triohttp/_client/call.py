@@ -257,10 +257,10 @@ class Call:
             if self._nursery is None:
                 return await self._send_whole(exchange)
             head = await self._send_streamed(exchange, self._nursery)
-        except DisconnectedError as exc:
+        except DisconnectedError:
             if lease.reused and self._may_repeat(exchange, connection):
                 return None
-            raise exc
+            raise
         if head.status == 417 and self.request.expect_continue and not self._content_started():
             # The server does not know the expectation, so the request is repeated without it (RFC 9110 §10.1.1).
             self.request.expect_continue = False
