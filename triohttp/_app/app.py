@@ -22,7 +22,7 @@ from triohttp.errors import BodyStateError, BodyTooLargeError, RoutingError, cli
 
 from .converters import Converter
 from .exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, PermanentRedirect
-from .faults import breaks_message, is_expected, report, split, status_of
+from .faults import breaks_message, is_expected, mention, report, split, status_of
 from .handlers import Answering
 from .middleware import Handler, Middleware, compose, settle
 from .owned import NOT_BEGUN, ResponseBody, filter_whole
@@ -338,7 +338,9 @@ class App(Router):
         if exchange.state not in NOT_BEGUN:
             if exchange.state is AnswerState.BEGUN:
                 exchange.cut()
-            if not expected or isinstance(error, HTTPException):
+            if isinstance(error, HTTPException):
+                mention(error, request, "came too late, its answer had begun")
+            elif not expected:
                 report(error, request, "failed after its answer had begun")
             return
         status = status_of(error, request)

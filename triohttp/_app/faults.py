@@ -21,7 +21,7 @@ from .handlers import callable_name
 if TYPE_CHECKING:
     from .request import Request
 
-__all__ = ["PASSING", "is_expected", "report", "split", "status_of"]
+__all__ = ["PASSING", "breaks_message", "is_expected", "mention", "report", "split", "status_of"]
 
 app_log = logging.getLogger("triohttp.app")
 
@@ -75,6 +75,11 @@ def report(error: BaseException, request: Request, what: str) -> None:
     """Log an error of the program's with its traceback; whoever wants to know of it listens to the logger."""
     handler = "routing" if request.route is None else callable_name(request.route.handler)
     app_log.error("%s %s (%s) %s: %r", request.method, ascii(request.raw_path), handler, what, error, exc_info=error)
+
+
+def mention(error: HTTPException, request: Request, what: str) -> None:
+    """Log an HTTP exception that could not become an answer."""
+    app_log.warning("%s %s: %r %s", request.method, ascii(request.raw_path), error, what)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
