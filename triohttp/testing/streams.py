@@ -96,6 +96,10 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """Bytes that the peer has sent and that this end has not received yet."""
         return len(self._incoming.data)
 
+    def is_quiet(self) -> bool:
+        """Say, without waiting, that neither bytes nor an end of the stream are there to be received."""
+        return not self._closed and not self._incoming.data and self._incoming.state is _LaneState.OPEN
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Put ``data`` into the peer's buffer, waiting for room as often as it takes.
 
