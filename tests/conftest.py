@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from triohttp.testing import CertificateAuthority, no_leaks
 
@@ -101,7 +102,15 @@ def run_test(
         with task_wall_bound(seconds), no_leaks(collect=False):
             await test()
 
+    if clock is None and runs_in_memory(item):
+        clock = trio.testing.MockClock(autojump_threshold=0)
     trio.run(main, clock=clock, instruments=instruments)
+
+
+def runs_in_memory(item: pytest.Item) -> bool:
+    """Whether a test's ``network`` is one without sockets; time is then virtual."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return str(parameters.get("network", "")).endswith("memory")
 
 
 def wall_seconds(item: pytest.Item) -> float:

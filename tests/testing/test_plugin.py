@@ -10,7 +10,7 @@ import pytest
 APP = """
     import pytest, trio
     from triohttp import App, Request, Response
-    from triohttp.errors import ConnectError
+    from triohttp.errors import InvalidURLError
 
     app = App()
 
@@ -72,7 +72,7 @@ def test_servers_and_clients_work_with_the_other_fixtures(run: pytest.Pytester) 
 
     async def test_no_other_origin_is_reached(triohttp_client):
         client = await triohttp_client(app)
-        with pytest.raises(ConnectError):
+        with pytest.raises(InvalidURLError):
             await client.get("http://127.0.0.1:9/")
 
     async def test_two_apps_at_once(triohttp_client):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .certificates import CertificateAuthority
 from .faults import BlackHole, Clog, Cut, Delay, Dribble, Fault, FaultyOrigin, FaultyStream
-from .in_process import InProcessServer, open_in_process
+from .in_process import InProcessServer, open_error_trap, open_in_process
 from .leaks import LeakError, no_leaks
 from .raw import RawConnection, RawInterim, RawRequest, RawResponse
 from .scripted import ScriptedServer, open_scripted
@@ -38,6 +38,7 @@ __all__ = [
     "end_sending",
     "memory_stream_pair",
     "no_leaks",
+    "open_error_trap",
     "open_in_process",
     "open_scripted",
     "reset_stream",

@@ -23,7 +23,7 @@ from .raw import RawConnection
 from .streams import BUFFER_BYTES, MemoryListener, MemoryStream
 from .supervision import Supervisor, open_supervised
 
-__all__ = ["InProcessServer", "Servable", "open_in_process"]
+__all__ = ["InProcessServer", "Servable", "open_error_trap", "open_in_process", "shake_hands"]
 
 Servable: TypeAlias = Service | Callable[[Exchange], Awaitable[None]]
 
@@ -116,7 +116,7 @@ async def open_in_process(
     listener = MemoryListener(max_buffer_bytes=max_buffer_bytes)
     context = None if tls is None else tls.server_context(HOST)
     async with (
-        open_faults(raise_handler_errors),
+        open_error_trap(raise_handler_errors),
         open_server(app, listeners=[listener], tls=context, limits=limits, timeouts=timeouts) as server,
     ):
         yield InProcessServer(server, listener, tls)
@@ -126,9 +126,15 @@ _supervisor: ContextVar[Supervisor | None] = ContextVar("triohttp.testing.superv
 
 
 @asynccontextmanager
-async def open_faults(raise_them: bool) -> AsyncIterator[None]:
-    """End the block with the first fault that a server started in it logs, if ``raise_them``."""
-    if not raise_them:
+async def open_error_trap(enabled: bool = True) -> AsyncIterator[None]:
+    """End the block with the first error of a handler that a server started in the block meets, the error itself.
+
+    ``open_in_process`` has one of its own; this is for servers on sockets.
+
+    Args:
+        enabled: false keeps the errors of servers started in the block away from any trap around it.
+    """
+    if not enabled:
         with _report_faults_to(None):
             yield
         return

@@ -1,0 +1,154 @@
+"""The networks that a behaviour is proved on: memory and TCP, each plain and under TLS, with one face for all.
+
+    async def test_something(network: Network) -> None:
+        await network.serve(app)
+        client = await network.client()
+        raw = await network.open_raw()
+
+Rule 1: in memory, time is virtual and jumps; on sockets it is real, so a test that waits for seconds asks for memory:
+``@pytest.mark.parametrize("network", MEMORY, indirect=True)`` with ``MEMORY = ["memory", "tls-memory"]``.
+Rule 2: what was opened through a network is closed with it: clients first, then raw connections, then servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import pytest
+import trio
+
+from triohttp import Client, ClientLimits, ClientTimeouts, Limits, Origin, Server, Timeouts, open_server
+from triohttp.testing import CertificateAuthority, RawConnection, open_error_trap, open_in_process
+from triohttp.testing.in_process import Servable, shake_hands
+from triohttp.testing.supervision import Supervisor, open_supervised
+
+LOOPBACK = "127.0.0.1"
+
+
+class Site(Protocol):
+    """A server that is being served, whatever carries its connections."""
+
+    server: Server
+    url: str
+    tls: CertificateAuthority | None
+
+    async def connect(self) -> trio.abc.Stream: ...
+    async def open_raw(self) -> RawConnection: ...
+
+
+class SocketSite:
+    """A server on a TCP port, with the face of an ``InProcessServer``."""
+
+    def __init__(self, server: Server, tls: CertificateAuthority | None) -> None:
+        self.server = server
+        self.tls = tls
+        [self.url] = server.urls
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream(LOOPBACK, self.server.port)
+
+    async def open_raw(self) -> RawConnection:
+        stream = await self.connect()
+        return RawConnection(stream if self.tls is None else await shake_hands(stream, LOOPBACK, self.tls))
+
+
+class Network:
+    """One way for bytes to travel, for one test."""
+
+    def __init__(self, kind: str, authority: CertificateAuthority, servers: Supervisor, clients: Supervisor) -> None:
+        self.kind = kind
+        self.in_memory = kind.endswith("memory")
+        self.tls = authority if kind.startswith("tls") else None
+        self._servers = servers
+        self._clients = clients
+        self._site: Site | None = None
+
+    @property
+    def site(self) -> Site:
+        """What was served last."""
+        assert self._site is not None, "nothing is served yet"
+        return self._site
+
+    @property
+    def url(self) -> str:
+        """The URL of what was served last, without a slash at its end."""
+        return self.site.url
+
+    @property
+    def server(self) -> Server:
+        """The server of what was served last."""
+        return self.site.server
+
+    async def serve(
+        self,
+        app: Servable,
+        *,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        raise_handler_errors: bool = True,
+    ) -> Site:
+        """Serve an app until the test ends."""
+        opener = self._open_in_memory if self.in_memory else self._open_on_socket
+        self._site = await self._servers.hold(opener(app, limits, timeouts, raise_handler_errors))
+        return self._site
+
+    async def client(
+        self,
+        *,
+        through: Origin | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: ClientLimits | None = None,
+        timeouts: ClientTimeouts | None = None,
+    ) -> Client:
+        """Open a client of what was served last; ``through`` is an origin in its place, such as a faulty one."""
+        site = self.site
+        origin = through if through is not None else site
+        return await self._clients.hold(
+            Client(
+                site.url,
+                headers=headers,
+                limits=ClientLimits() if limits is None else limits,
+                timeouts=ClientTimeouts() if timeouts is None else timeouts,
+                tls=None if self.tls is None else self.tls.client_context(),
+                mounts={site.url: origin} if self.in_memory or through is not None else None,
+                mounts_only=self.in_memory,
+            )
+        )
+
+    async def open_raw(self) -> RawConnection:
+        """Open a connection for bytes of one's own; it is closed with the test."""
+        return await self._clients.hold(await self.site.open_raw())
+
+    @asynccontextmanager
+    async def _open_in_memory(
+        self, app: Servable, limits: Limits | None, timeouts: Timeouts | None, raise_handler_errors: bool
+    ) -> AsyncIterator[Site]:
+        async with open_in_process(
+            app, limits=limits, timeouts=timeouts, tls=self.tls, raise_handler_errors=raise_handler_errors
+        ) as site:
+            yield site
+            await site.server.shutdown(grace=0)
+
+    @asynccontextmanager
+    async def _open_on_socket(
+        self, app: Servable, limits: Limits | None, timeouts: Timeouts | None, raise_handler_errors: bool
+    ) -> AsyncIterator[Site]:
+        context = None if self.tls is None else self.tls.server_context(LOOPBACK)
+        async with (
+            open_error_trap(raise_handler_errors),
+            open_server(app, LOOPBACK, 0, tls=context, limits=limits, timeouts=timeouts) as server,
+        ):
+            yield SocketSite(server, self.tls)
+            await server.shutdown(grace=0)
+
+
+@pytest.fixture(params=["memory", "tcp", "tls-memory", "tls-tcp"])
+async def network(request: pytest.FixtureRequest, authority: CertificateAuthority) -> AsyncIterator[Network]:
+    """Each kind of network in turn."""
+    async with open_supervised() as servers:
+        async with open_supervised() as clients:
+            yield Network(request.param, authority, servers, clients)
+            clients.release()
+        servers.release()
