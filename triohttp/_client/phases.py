@@ -90,7 +90,7 @@ class Phases:
         if deadline > self._total_deadline:
             deadline = self._total_deadline
         early = deadline - scope.deadline
-        if not 0.0 <= early <= seconds * _EARLY:
+        if not 0.0 <= early < seconds * _EARLY:  # never true of a bound that is infinite
             scope.deadline = deadline
 
     def expired(self, *, sent: bool) -> InactivityError:

@@ -146,7 +146,7 @@ class Upload:
     def _arm(self) -> None:
         seconds = self._timeouts.write_idle_seconds
         deadline = trio.current_time() + seconds
-        if not 0.0 <= deadline - self._scope.deadline <= seconds / 1000:  # as in phases.py: near enough is not moved
+        if not 0.0 <= deadline - self._scope.deadline < seconds / 1000:  # as in phases.py: near enough is not moved
             self._scope.deadline = deadline
 
 
