@@ -9,7 +9,7 @@ import sys
 
 import trio
 
-from triohttp import App, BadGateway, Client, GatewayTimeout, Headers, Request, serve
+from triohttp import App, BadGateway, Client, GatewayTimeout, Headers, Request, RequestOptions, serve
 from triohttp.errors import ProtocolError, TransportError
 
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host"}
@@ -19,6 +19,13 @@ def end_to_end(headers: Headers) -> Headers:
     """The fields that are meant for the other end and not for this connection (RFC 9110 §7.6.1)."""
     named = {name.strip().lower() for name in headers.get("connection", "").split(",")}
     return Headers([(n, v) for n, v in headers.field_lines() if n.lower() not in HOP_BY_HOP | named])
+
+
+def content_of(request: Request) -> RequestOptions:
+    """The content as it comes, and behind it the trailers, which only content of unknown length can have."""
+    if request.content_length is None:
+        return {"content": request.body, "trailers": lambda: request.trailers or ()}
+    return {"content": request.body} if request.content_length else {}
 
 
 def make_proxy(client: Client, upstream: str, seconds: float = 60) -> App:
@@ -32,8 +39,7 @@ def make_proxy(client: Client, upstream: str, seconds: float = 60) -> App:
                     request.method,
                     upstream + request.target,
                     headers=end_to_end(request.headers),
-                    content=request.body,
-                    trailers=lambda: request.trailers,
+                    **content_of(request),
                 ) as answer:
                     async with request.respond(answer.status, end_to_end(answer.headers)) as body:
                         async for chunk in answer.body:

@@ -3,9 +3,9 @@
 The blocks of a page are one program: each sees the names of those before it, ``await`` may stand at its outermost
 level, and they run on one trio loop, over real sockets of the loopback network.
 
-Rule 1: a block that defines ``test_…`` functions is run by pytest, with the definitions of the page before it.
+Rule 1: blocks that define ``test_…`` functions are run by pytest, below the page's other definitions, all at once.
 Rule 2: ``trio.run(f, …)`` at the outermost level awaits ``f``; ``trio.run(serve, app)`` serves on a free port until the
-        page ends, and from there on ``http://127.0.0.1:8080`` in the page's blocks means that server.
+        page ends or calls ``_page.interrupt()``, and ``http://127.0.0.1:8080`` in later blocks means that server.
 Rule 3: ``<!-- run … -->`` holds code that readers do not see: what the page takes for granted, and what it promises.
 Rule 4: every block names its language; only ``python`` is executed.
 """
@@ -13,6 +13,7 @@ Rule 4: every block names its language; only ``python`` is executed.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import inspect
 import re
@@ -30,7 +31,7 @@ import triohttp
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
-LANGUAGES = {"console", "http", "ini", "python", "text", "toml"}
+LANGUAGES = {"console", "http", "ini", "python", "sh", "text", "toml"}
 PAGE_SECONDS = 30
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -85,6 +86,7 @@ class PageRun:
         self._page = page
         self._nursery = nursery
         self._url = DEFAULT_URL
+        self._server: triohttp.Server | None = None
         self.module = ModuleType(f"page_{page.stem.replace('-', '_')}")
         self.module.__dict__.update(_page=self, __name__=self.module.__name__)
 
@@ -115,23 +117,35 @@ class PageRun:
     async def serve(self, app: object, *_address: object, **options: object) -> triohttp.Server:
         """Serve ``app`` on a free port until the page ends."""
         start = functools.partial(triohttp.serve, app, "127.0.0.1", 0, **options)
-        server: triohttp.Server = await self._nursery.start(start)
-        self._url = server.urls[0].rstrip("/")
-        return server
+        self._server = await self._nursery.start(start)
+        self._url = self._server.urls[0]
+        return self._server
+
+    async def interrupt(self) -> None:
+        """What Ctrl-C does to the server of the page."""
+        assert self._server is not None
+        await self._server.shutdown(grace=1)
 
 
-def run_tests_of(page: Path, before: list[Block], block: Block, directory: Path) -> None:
-    """Give a block of tests to pytest, below the definitions that the page has made so far."""
-    definitions = [one.code for one in before if not one.has_tests and "_page" not in one.code]
-    source = "\n".join([*definitions, block.code])
-    name = f"test_{page.stem.replace('-', '_')}_{block.line}.py"
+def run_tests_of(page: Path, directory: Path) -> None:
+    """Give the tests of a page to pytest, with the definitions that stand around them."""
+    statements = [one for block in python_blocks(page) for one in ast.parse(block.code).body]
+    source = "\n".join(ast.unparse(one) for one in statements if not awaits(one))
+    name = f"test_{page.stem.replace('-', '_')}.py"
     (directory / name).write_text(source, encoding="utf-8")
     (directory / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name],
         cwd=directory, capture_output=True, text=True, check=False, timeout=120,
     )
-    assert done.returncode == 0, f"{page.name}:{block.line}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{page.name}\n{done.stdout}{done.stderr}"
+
+
+def awaits(statement: ast.stmt) -> bool:
+    """Whether a statement of a page's outermost level awaits something, and so defines nothing."""
+    tree = ast.Module([_RunBecomesAwait().visit(copy.deepcopy(statement))], [])
+    compiled = compile(ast.fix_missing_locations(tree), "", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return bool(compiled.co_flags & inspect.CO_COROUTINE)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,6 @@ def run_tests_of(page: Path, before: list[Block], block: Block, directory: Path)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever types in a page from top to bottom gets what the page says."""
     monkeypatch.chdir(tmp_path)
-    before: list[Block] = []
 
     async def run_page() -> None:
         async with trio.open_nursery() as nursery:
@@ -148,14 +161,13 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
             monkeypatch.setitem(sys.modules, run.module.__name__, run.module)
             with trio.fail_after(PAGE_SECONDS):
                 for block in python_blocks(page):
-                    if block.has_tests:
-                        await trio.to_thread.run_sync(run_tests_of, page, list(before), block, tmp_path)
-                    else:
+                    if not block.has_tests:
                         await run.execute(block)
-                    before.append(block)
             nursery.cancel_scope.cancel()
 
     trio.run(run_page)
+    if any(block.has_tests for block in python_blocks(page)):
+        run_tests_of(page, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
