@@ -70,6 +70,9 @@ class Cookies(Mapping[str, str]):
 def parse_cookies(values: Iterable[str], *, max_pairs: int = 300, max_bytes: int = 8192) -> Cookies:
     """Return the cookies in the Cookie fields of a request; what has no name or no ``=`` is skipped.
 
+    A semicolon always ends a pair, in quotes too: else one cookie could swallow those behind it and show them to whom
+    they are hidden from.
+
     Args:
         values: the value of each field line.
         max_pairs: bound on the pairs, skipped ones included.
