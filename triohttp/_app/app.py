@@ -18,7 +18,7 @@ from triohttp._values.limits import RouteLimits, RouteTimeouts
 from triohttp._values.message import RequestHead
 from triohttp._values.service import AnswerState, Exchange, OnDisconnect
 from triohttp._values.status import check_status, content_allowed
-from triohttp.errors import BodyStateError, BodyTooLargeError, RoutingError, clip
+from triohttp.errors import BodyStateError, BodyTooLargeError, RoutingError, TransportError, clip
 
 from .converters import Converter
 from .exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, PermanentRedirect
@@ -234,7 +234,11 @@ class App(Router):
                 response = settle(response, request, answering if route is None else route.handler)
             if request._hooks is None and request._answer is None and response._stream is None and not response._sent:
                 response._sent = True
-                await exchange.respond(response._head, response._content, response.trailers)
+                try:
+                    await exchange.respond(response._head, response._content, response.trailers)
+                except TransportError as exc:
+                    request.blame(exc)
+                    raise
             else:
                 await _send(request, response)
         except BaseException as exc:
@@ -444,7 +448,11 @@ async def _send(request: Request, response: Response) -> None:
     head, content, chunks = take_for_sending(response)
     if chunks is None:
         filters = request.run_head_hooks(head)
-        await exchange.respond(head, filter_whole(filters, content), response.trailers)
+        try:
+            await exchange.respond(head, filter_whole(filters, content), response.trailers)
+        except TransportError as exc:
+            request.blame(exc)
+            raise
         return
     body = ResponseBody(request, exchange, head)
     try:
