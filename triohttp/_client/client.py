@@ -156,12 +156,12 @@ class Client:
     # -- its block -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()  # before anything is claimed: a cancelled entry has no exit
         if self._parent is not None:
             raise RuntimeError("a derived client is used inside the block of the one it came from, it has none itself")
         if self._shared.entered:
             raise RuntimeError("a client is entered once")
         self._shared.entered = True
-        await trio.lowlevel.checkpoint()
         return self
 
     async def __aexit__(
