@@ -141,16 +141,13 @@ class Headers(MutableMapping[str, str]):
     """Values by lower-case name, a list where there is more than one; None until the first lookup."""
 
     def __init__(self, init: HeadersInit = ()) -> None:
+        self._lines = _encode_lines(init)
         self._index = None
-        if isinstance(init, Headers):
-            self._lines = init._lines.copy()
-        else:
-            self._lines = _encode_lines(init)
 
     @classmethod
     def from_wire(cls, fields: list[tuple[bytes, bytes]]) -> Self:
         """Return ``Headers`` that own ``fields``, unchecked: each name a token, each value free of controls and OWS."""
-        self = cls.__new__(cls)
+        self: Self = object.__new__(cls)
         self._lines = fields
         self._index = None
         return self
@@ -270,7 +267,7 @@ class Headers(MutableMapping[str, str]):
 
     def update(self, other: HeadersInit = (), /) -> None:  # type: ignore[override]  # field names are no keywords
         """Replace the lines of each name in ``other`` by the lines that ``other`` has for it."""
-        lines = other._lines if isinstance(other, Headers) else _encode_lines(other)
+        lines = _encode_lines(other)
         values: dict[bytes, tuple[bytes, list[bytes]]] = {}
         for name, value in lines:
             values.setdefault(name.lower(), (name, []))[1].append(value)
@@ -336,9 +333,11 @@ def _combined(key: bytes, values: list[bytes]) -> str:
 
 def _encode_lines(init: HeadersInit) -> list[tuple[bytes, bytes]]:
     """Return the checked lines of whatever a ``Headers`` can be made of."""
+    if isinstance(init, dict):  # first, as it is the most frequent, and asking abstract classes costs half of the rest
+        return [(encode_name(name), encode_value(value, name)) for name, value in init.items()]
     if isinstance(init, Headers):
         return init._lines.copy()
-    if isinstance(init, (dict, Mapping)):  # dict first: asking the abstract class costs more than the rest
+    if isinstance(init, Mapping):
         return [(encode_name(name), encode_value(value, name)) for name, value in init.items()]
     _refuse_text(init)
     return [(encode_name(name), encode_value(value, name)) for name, value in init]

@@ -22,7 +22,7 @@ JSONValue: TypeAlias = object
 """What ``loads`` returns: dict, list, str, int, float, bool or None; callers narrow it."""
 
 _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
-_NOT_BRACKETS: Final = bytes(octet for octet in range(256) if octet not in b"[]{}")
+_NEITHER_BRACKETS_NOR_QUOTES: Final = bytes(octet for octet in range(256) if octet not in b'[]{}"')
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -77,7 +77,9 @@ def _depth(data: bytes, enough: int) -> int:
     # Pairs of backslashes go first: a run of them always begins with a whole escape.
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    brackets = b"".join(data.split(b'"')[::2]).translate(_TO_SQUARE, _NOT_BRACKETS)
+    data = data.translate(_TO_SQUARE, _NEITHER_BRACKETS_NOR_QUOTES)
+    # Quotes that now stand side by side enclose nothing, or part two strings between which nothing stands.
+    brackets = b"".join(data.replace(b'""', b"").split(b'"')[::2])
     depth = 0
     while depth <= enough:  # each round takes the innermost pairs away
         shorter = brackets.replace(b"[]", b"")
