@@ -150,7 +150,7 @@ class ChunkedGate:
             self._part = _Part.SIZE_LINE
             return 2
         if end != b"\r":
-            self._refuse("chunk-crlf", "a chunk's data must be followed by CRLF", end)
+            self._refuse("chunk-crlf", "a chunk's data must be followed by CRLF", end if end[0] == 0x0D else end[:1])
         return 0
 
     def _refuse(self, slug: str, message: str, detail: bytes | bytearray, status: int = 400) -> NoReturn:

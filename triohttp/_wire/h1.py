@@ -49,7 +49,7 @@ class H1Wire(H1Receiver):
         Raises:
             LocalProtocolError: a message is not complete, or the connection must close.
         """
-        if not self.at_cycle_end:
+        if self._incoming is not _INCOMING_COMPLETE or self._outgoing is not _COMPLETE or not self.keep_alive:
             raise LocalProtocolError("the connection is not ready for another exchange", slug="not-reusable")
         self._h11.start_next_cycle()
         self._incoming = _INCOMING_HEAD
@@ -125,7 +125,7 @@ class H1Wire(H1Receiver):
             or not keep
             or self._incoming is _INCOMING_HEAD
             # RFC 9110 §10.1.1: nobody knows whether the content that the client holds back will follow.
-            or (self._h11.they_are_waiting_for_100_continue and self.expects_continue)
+            or self.expects_continue
         ):
             self._persistent = False
             if not switches:
@@ -176,7 +176,10 @@ class H1Wire(H1Receiver):
                 message = f"{len(data)} bytes of content where {left} are left of what was announced"
                 raise LocalProtocolError(message, slug="content-too-long")
             self._outgoing_left = left - len(data)
-        return self._send(h11.Data(data=data))
+        try:
+            return self._h11.send(h11.Data(data=data))
+        except h11.LocalProtocolError as exc:  # the peer's state forbids it; ours has been looked at
+            raise LocalProtocolError(str(exc), slug="out-of-order") from exc
 
     def send_end(self, trailers: Headers | None = None) -> bytes:
         """Return the bytes that end a message.
@@ -201,7 +204,10 @@ class H1Wire(H1Receiver):
                 event = h11.EndOfMessage(headers=trailers.raw)
         elif outgoing is not _NO_CONTENT:
             raise LocalProtocolError("no message is open", slug="out-of-order")
-        data = self._send(event)
+        try:
+            data = self._h11.send(event)
+        except h11.LocalProtocolError as exc:
+            raise LocalProtocolError(str(exc), slug="out-of-order") from exc
         self._outgoing = _COMPLETE
         return data
 

@@ -270,19 +270,21 @@ class H1Receiver:
             return _ENDED if self._peer_ended else _NEED_DATA
         if self._outgoing is _OUTGOING_HEAD and self.role is _CLIENT:
             refuse("unsolicited", "bytes from a server that was not asked for anything")
-        # An ordinary head came in one read. Four passes in C tell that its lines are short, that each ends in CRLF, and
+        # An ordinary head came in one read. Three passes in C tell that its lines are short, that each ends in CRLF, and
         # that it holds no control characters, so that h11 reads it in linear time.
         if self._scanner is None and pending[0] > 0x20:
             end = pending.find(b"\r\n\r\n") + 4
             if 4 < end <= self._plain_head_bytes:
-                head = bytes(pending[:end])
-                lines = head.count(b"\r\n")
-                if lines <= self._max_lines and head.translate(None, TEXT) == b"\r\n" * lines:
+                head = bytes(pending) if end == len(pending) else bytes(pending[:end])
+                crlfs = head.count(b"\r\n")
+                if crlfs <= self._max_lines and len(head.translate(None, TEXT)) == 2 * crlfs:
                     if end == len(pending):
                         self._pending = b""
                     else:
                         self._take(end)
-                    return self._read_request(head, lines) if self.role is _SERVER else self._read_response(head, lines)
+                    if self.role is _SERVER:
+                        return self._read_request(head, crlfs)
+                    return self._read_response(head, crlfs)
         end = self._scan()
         if not end:
             if not self._peer_ended:
@@ -291,8 +293,8 @@ class H1Receiver:
                 return _ENDED
             refuse("head-truncated", "the stream ended inside a head", received=len(self._pending))
         head = self._take(end)
-        lines = head.count(b"\r\n")
-        return self._read_request(head, lines) if self.role is _SERVER else self._read_response(head, lines)
+        crlfs = head.count(b"\r\n")
+        return self._read_request(head, crlfs) if self.role is _SERVER else self._read_response(head, crlfs)
 
     def _scan(self) -> int:
         """Look line by line at a head that is unfinished or not plain; return its length, or 0 before its end."""
