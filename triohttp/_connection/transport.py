@@ -341,17 +341,20 @@ class StreamTransport:
         return False
 
     def close(self) -> None:
-        """Close now, without a farewell."""
-        self.abort()
+        """Close now, without a farewell; what was sent is still delivered."""
+        self._close(reset=False)
 
     def abort(self) -> None:
-        """Close now, synchronously; a TLS peer sees the missing close_notify."""
+        """Close now, synchronously, with a reset; a TLS peer sees the missing close_notify."""
+        self._close(reset=True)
+
+    def _close(self, *, reset: bool) -> None:
         if self.closed:
             return
         self.closed = True
         self.wake_reader("closed")
         self.wake_writer("closed")
-        close_now(self.stream)
+        close_now(self.stream, reset=reset)
 
     async def aclose(self) -> None:
         """Close politely (TLS says goodbye); the caller bounds it."""
@@ -362,29 +365,30 @@ class StreamTransport:
 Transport: TypeAlias = SocketTransport | StreamTransport
 
 
-def close_now(stream: trio.abc.Stream | trio.abc.AsyncResource) -> None:
+def close_now(stream: trio.abc.Stream | trio.abc.AsyncResource, *, reset: bool) -> None:
     """Close a stream without awaiting anything: the socket or the in-memory pipe at the bottom of it.
 
     trio's interface has no synchronous close, but accounting that must not await (Rule 2 of the room) needs one: a
     stream is closed by its own ``abort()`` or ``close()``; sockets below TLS and the halves of a stapled stream count.
     """
     if isinstance(stream, trio.SSLStream):
-        close_now(stream.transport_stream)
+        close_now(stream.transport_stream, reset=reset)
     elif isinstance(stream, trio.SocketStream):
-        try:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTIVE)
-        except OSError:
-            pass  # the peer was quicker: the socket is dead already
+        if reset:
+            try:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTIVE)
+            except OSError:
+                pass  # the peer was quicker: the socket is dead already
         stream.socket.close()
     elif isinstance(stream, trio.StapledStream):
-        close_now(stream.send_stream)
-        close_now(stream.receive_stream)
+        close_now(stream.send_stream, reset=reset)
+        close_now(stream.receive_stream, reset=reset)
     else:
-        _closer(stream)()
+        _closer(stream, reset=reset)()
 
 
-def _closer(stream: object) -> Callable[[], object]:
-    for name in ("abort", "close"):
+def _closer(stream: object, *, reset: bool) -> Callable[[], object]:
+    for name in ("abort", "close") if reset else ("close", "abort"):
         method = getattr(stream, name, None)
         if callable(method):
             return method  # type: ignore[no-any-return]  # found by name
@@ -399,7 +403,7 @@ def check_closable(stream: trio.abc.Stream | trio.abc.AsyncResource) -> None:
         check_closable(stream.send_stream)
         check_closable(stream.receive_stream)
     elif not isinstance(stream, trio.SocketStream):
-        _closer(stream)
+        _closer(stream, reset=True)
 
 
 def transport_for(stream: trio.abc.Stream) -> Transport:
