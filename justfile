@@ -33,7 +33,7 @@ lint:
 
 # Build the documentation into docs/_build/html; a warning is an error
 docs:
-    uv run --extra docs sphinx-build -q -W --keep-going -b html docs docs/_build/html
+    uv run --extra docs sphinx-build -q -E -W --keep-going -b html docs docs/_build/html
     @echo "docs/_build/html/index.html"
 
 # Measure this server and client beside their peers (needs wrk and nginx); `just bench server --quick` for a part

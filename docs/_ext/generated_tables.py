@@ -22,17 +22,19 @@ OWN_SECTIONS = re.compile(r"(Cancellation|Source|Checkpoints): ")
 
 def error_lines(root: type[BaseException], depth: int = 0) -> Iterator[str]:
     """The classes below ``root`` that the package owns, as a nested list."""
-    summary = (inspect.getdoc(root) or "").splitlines()[0].replace("\\", "\\\\")
+    summary = (inspect.getdoc(root) or "").splitlines()[0]
     status = getattr(root, "status", None)
-    told = f" Left alone by a handler it becomes {status}." if isinstance(status, int) else ""
-    yield f"{'  ' * depth}* ``{root.__name__}``: {summary}{told}"
-    yield ""
+    is_answer = issubclass(root, triohttp.HTTPException)
+    told = f" → {status}" if isinstance(status, int) and (is_answer or status != 500) else ""
+    yield f"{'  ' * depth}* `{root.__name__}`{told}: {summary}"
     for child in sorted(root.__subclasses__(), key=lambda one: one.__name__):
         if child.__module__.startswith("triohttp"):
             yield from error_lines(child, depth + 1)
 
 
 class _Generated(Directive):
+    """What a directive returns is parsed as the page is: as Markdown."""
+
     required_arguments = 1
 
     def parse(self, lines: list[str]) -> list[nodes.Node]:
@@ -45,12 +47,9 @@ class BoundsTable(_Generated):
     """``{bounds-table} Limits``: the fields of one class of bounds."""
 
     def run(self) -> list[nodes.Node]:
-        lines = [".. list-table::", "   :header-rows: 1", "   :widths: 26 12 14 48", ""]
-        rows = [(f"``{name}``", *rest) for name, *rest in bounds_rows(getattr(triohttp, self.arguments[0]))]
-        for row in [("Field", "Default", "Unit", "What it bounds"), *rows]:
-            for index, cell in enumerate(row):
-                lines.append(f"   {'* -' if index == 0 else '  -'} {' '.join(cell.split())}")
-        return self.parse([*lines, ""])
+        rows = [(f"`{name}`", *rest) for name, *rest in bounds_rows(getattr(triohttp, self.arguments[0]))]
+        table = [("Field", "Default", "Unit", "What it bounds"), ("---",) * 4, *rows]
+        return self.parse([f"| {' | '.join(' '.join(cell.split()) for cell in row)} |" for row in table])
 
 
 class ErrorTree(_Generated):
@@ -61,8 +60,10 @@ class ErrorTree(_Generated):
         return self.parse(list(error_lines(root)))
 
 
-def own_sections(_app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
-    """Turn our one-line docstring sections into fields."""
+def own_sections(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """Turn our one-line docstring sections into fields, and keep napoleon from seeing types where there are none."""
+    if what in {"attribute", "data", "property"} and lines and ":" in lines[0]:
+        lines[0] = f": {lines[0]}"  # an empty type, so that what stands before the colon is not taken for one
     out: list[str] = []
     inside = False
     for line in lines:

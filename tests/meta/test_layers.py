@@ -7,6 +7,7 @@ Rule 2: imports are read from the source, so nothing that is imported late or fo
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ APP_WIRES = {"triohttp._wire.coding", "triohttp._wire.multipart", "triohttp._wir
 """The wires that the web framework may use: formats that travel inside content, never HTTP itself."""
 
 SANS_IO = {"_values", "_wire"}
-OUTSIDE_OF_SANS_IO = {"anyio", "asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "trio"}
+OUTSIDE_OF_SANS_IO = {"anyio", "asyncio", "select", "selectors", "socket", "ssl", "threading", "trio"}
 
 
 class Import(NamedTuple):
@@ -127,13 +128,20 @@ def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
 
 
 def test_values_and_wires_do_no_io() -> None:
-    """Below the connection there is no trio, no clock, no socket and no thread; annotations may name trio."""
+    """Below the connection there is no trio, no socket and no thread; annotations may name trio."""
     wrong = [
         str(one)
         for one in IMPORTS
         if one.room in SANS_IO and one.module.split(".")[0] in OUTSIDE_OF_SANS_IO and not one.type_checking
     ]
     assert not wrong
+
+
+def test_values_and_wires_have_no_clock() -> None:
+    """Below the connection nobody asks what time it is; the module ``time`` only converts dates there."""
+    clocks = re.compile(r"\btime\.(?:time|monotonic|perf_counter|sleep)\b|\bdatetime\.now\b")
+    sources = {path: path.read_text(encoding="utf-8") for path in FILES if room_of(path) in SANS_IO}
+    assert not [str(path) for path, source in sources.items() if clocks.search(source)]
 
 
 def test_the_framework_sees_no_transport() -> None:
