@@ -12,7 +12,7 @@ Rule 2: what was opened through a network is closed with it: clients first, then
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -20,7 +20,15 @@ import pytest
 import trio
 
 from triohttp import Client, ClientLimits, ClientTimeouts, Limits, Origin, Server, Timeouts, open_server
-from triohttp.testing import CertificateAuthority, RawConnection, open_error_trap, open_in_process
+from triohttp.testing import (
+    CertificateAuthority,
+    RawConnection,
+    SweepReport,
+    SweepRun,
+    cancel_sweep,
+    open_error_trap,
+    open_in_process,
+)
 from triohttp.testing.in_process import Servable, shake_hands
 from triohttp.testing.supervision import Supervisor, open_supervised
 
@@ -94,6 +102,27 @@ class Network:
         self._site = await self._servers.hold(opener(app, limits, timeouts, raise_handler_errors))
         return self._site
 
+    def new_client(
+        self,
+        *,
+        through: Origin | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: ClientLimits | None = None,
+        timeouts: ClientTimeouts | None = None,
+    ) -> Client:
+        """Make a client of what was served last, for a block of the test's own."""
+        site = self.site
+        origin = through if through is not None else site
+        return Client(
+            site.url,
+            headers=headers,
+            limits=ClientLimits() if limits is None else limits,
+            timeouts=ClientTimeouts() if timeouts is None else timeouts,
+            tls=None if self.tls is None else self.tls.client_context(),
+            mounts={site.url: origin} if self.in_memory or through is not None else None,
+            mounts_only=self.in_memory,
+        )
+
     async def client(
         self,
         *,
@@ -103,18 +132,8 @@ class Network:
         timeouts: ClientTimeouts | None = None,
     ) -> Client:
         """Open a client of what was served last; ``through`` is an origin in its place, such as a faulty one."""
-        site = self.site
-        origin = through if through is not None else site
         return await self._clients.hold(
-            Client(
-                site.url,
-                headers=headers,
-                limits=ClientLimits() if limits is None else limits,
-                timeouts=ClientTimeouts() if timeouts is None else timeouts,
-                tls=None if self.tls is None else self.tls.client_context(),
-                mounts={site.url: origin} if self.in_memory or through is not None else None,
-                mounts_only=self.in_memory,
-            )
+            self.new_client(through=through, headers=headers, limits=limits, timeouts=timeouts)
         )
 
     async def open_raw(self) -> RawConnection:
@@ -144,11 +163,45 @@ class Network:
             await server.shutdown(grace=0)
 
 
-@pytest.fixture(params=["memory", "tcp", "tls-memory", "tls-tcp"])
-async def network(request: pytest.FixtureRequest, authority: CertificateAuthority) -> AsyncIterator[Network]:
-    """Each kind of network in turn."""
+KINDS = ["memory", "tcp", "tls-memory", "tls-tcp"]
+
+
+@asynccontextmanager
+async def open_network(kind: str, authority: CertificateAuthority) -> AsyncIterator[Network]:
+    """One network for one block."""
     async with open_supervised() as servers:
         async with open_supervised() as clients:
-            yield Network(request.param, authority, servers, clients)
+            yield Network(kind, authority, servers, clients)
             clients.release()
         servers.release()
+
+
+@pytest.fixture(params=KINDS)
+async def network(request: pytest.FixtureRequest, authority: CertificateAuthority) -> AsyncIterator[Network]:
+    """Each kind of network in turn."""
+    async with open_network(request.param, authority) as network:
+        yield network
+
+
+@pytest.fixture(params=KINDS)
+def sweep(request: pytest.FixtureRequest, authority: CertificateAuthority) -> Sweep:
+    """Each kind of network in turn, for tests that cancel a scenario at every point."""
+    return Sweep(request.param, authority)
+
+
+class Sweep:
+    """Runs scenarios on one kind of network."""
+
+    def __init__(self, kind: str, authority: CertificateAuthority) -> None:
+        self.kind = kind
+        self._authority = authority
+
+    def __call__(self, scenario: Callable[[SweepRun, Network], Awaitable[object]]) -> SweepReport:
+        """Run a scenario once for every point of its block, each time with a new network."""
+
+        async def run(sweep: SweepRun) -> None:
+            async with open_network(self.kind, self._authority) as network:
+                await scenario(sweep, network)
+
+        virtual = self.kind.endswith("memory")
+        return cancel_sweep(run, virtual_time=virtual, seconds=300 if virtual else 20)
