@@ -203,13 +203,15 @@ class Conversation:
             exchange.deadlines.handler = trio.current_time() + exchange.timeouts.handler_seconds
         try:
             await self._server.service(exchange)
-        except Exception as exc:  # noqa: BLE001  # whatever a service raises is answered for here
-            await self._fault(exchange, exc)
+        except (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
         except BaseExceptionGroup as group:
             rest = report(group, "the service")
             if rest is not None:
                 raise rest from None
             await self._apologise(exchange, 500)
+        except BaseException as exc:  # noqa: BLE001  # whatever else a service raises is answered for here
+            await self._fault(exchange, exc)
         finally:
             connection.end_handling()
         if exchange.state in UNANSWERED:
@@ -222,7 +224,7 @@ class Conversation:
             self._server.rejects += 1
             self._server.reject_log.write(error, exchange.status or None, connection.info, self._requests)
 
-    async def _fault(self, exchange: ServerExchange, error: Exception) -> None:
+    async def _fault(self, exchange: ServerExchange, error: BaseException) -> None:
         """Answer for a service that raised: the status of one of our errors, which is the peer's doing, or 500."""
         status = error.status if isinstance(error, TrioHTTPError) else 500
         if isinstance(error, RemoteProtocolError) and error is not exchange.content_error:
@@ -232,10 +234,7 @@ class Conversation:
             self._server.rejects += 1
             self._server.reject_log.write(error, status, self._connection.info, self._requests)
         if status == 500:
-            if isinstance(error, ExceptionGroup):
-                report(error, "the service")
-            else:
-                server_log.error("the service failed: %r", error, exc_info=error)
+            server_log.error("the service failed: %r", error, exc_info=error)
         if status is None:
             exchange.cut()
         else:

@@ -41,10 +41,10 @@ async def contain(
 def report(error: BaseException, where: str) -> BaseExceptionGroup[BaseException] | None:
     """Log each leaf of an error once; return what is not for a log: cancellations and requests to exit."""
     if isinstance(error, BaseExceptionGroup):
-        mine, rest = error.split(lambda leaf: not isinstance(leaf, (trio.Cancelled, KeyboardInterrupt, SystemExit)))
+        rest, mine = error.split((trio.Cancelled, KeyboardInterrupt, SystemExit))
         if mine is not None:
             for leaf in leaves(mine):
-                server_log.critical("%s failed: %r", where, leaf, exc_info=leaf)
+                server_log.error("%s failed: %r", where, leaf, exc_info=leaf)
         return rest
     server_log.critical("%s failed: %r", where, error, exc_info=error)
     return None
