@@ -21,11 +21,13 @@ def end_to_end(headers: Headers) -> Headers:
     return Headers([(n, v) for n, v in headers.field_lines() if n.lower() not in HOP_BY_HOP | named])
 
 
-def content_of(request: Request) -> RequestOptions:
-    """The content as it comes, and behind it the trailers, which only content of unknown length can have."""
-    if request.content_length is None:
-        return {"content": request.body, "trailers": lambda: request.trailers or ()}
-    return {"content": request.body} if request.content_length else {}
+def onward(request: Request) -> RequestOptions:
+    options: RequestOptions = {"headers": end_to_end(request.headers)}
+    if request.content_length != 0:
+        options["content"] = request.body
+    if request.content_length is None:  # only content whose end is not known can have trailers
+        options["trailers"] = lambda: request.trailers or ()
+    return options
 
 
 def make_proxy(client: Client, upstream: str, seconds: float = 60) -> App:
@@ -35,12 +37,7 @@ def make_proxy(client: Client, upstream: str, seconds: float = 60) -> App:
     async def forward(request: Request) -> None:
         try:
             with trio.fail_after(seconds):
-                async with client.stream(
-                    request.method,
-                    upstream + request.target,
-                    headers=end_to_end(request.headers),
-                    **content_of(request),
-                ) as answer:
+                async with client.stream(request.method, upstream + request.target, **onward(request)) as answer:
                     async with request.respond(answer.status, end_to_end(answer.headers)) as body:
                         async for chunk in answer.body:
                             await body.send_all(chunk)

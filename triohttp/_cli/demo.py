@@ -143,7 +143,7 @@ async def _visit(server: Server, once: bool, done: trio.CancelScope) -> None:
         await call_it(client)
         await trio.sleep(TICK_SECONDS)  # for the line that the cancelled handler prints
         opened, requests = client.pool.statistics().opened, server.statistics().requests
-        print(f"\nConnections that the client opened for that: {opened}. Requests that the server counted: {requests}.\n")
+        print(f"\nConnections that the client opened: {opened}. Requests that the server counted: {requests}.\n")
     if once:
         done.cancel()
         return

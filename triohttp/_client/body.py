@@ -41,7 +41,9 @@ class Unset:
 UNSET: Final = Unset()
 """No value was given; None is a value, and JSON."""
 
-ContentInit: TypeAlias = "bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes]"
+Piece: TypeAlias = bytes | bytearray | memoryview
+"""What an iterable of content may yield; trio's own receive streams yield the first two."""
+ContentInit: TypeAlias = "Piece | str | Iterable[Piece] | AsyncIterable[Piece]"
 """Bytes, text (sent as UTF-8), or an iterable of bytes."""
 
 
@@ -59,10 +61,10 @@ class StreamedContent:
     __slots__ = ("_closed", "_iterator", "_source", "length", "replayable", "started")
 
     def __init__(
-        self, source: Iterable[bytes] | AsyncIterable[bytes], length: int | None, *, replayable: bool = False
+        self, source: Iterable[Piece] | AsyncIterable[Piece], length: int | None, *, replayable: bool = False
     ) -> None:
         self._source = source
-        self._iterator: Iterator[bytes] | AsyncIterator[bytes] | None = None
+        self._iterator: Iterator[Piece] | AsyncIterator[Piece] | None = None
         self._closed = False
         self.length = length
         self.replayable = replayable
