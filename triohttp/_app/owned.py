@@ -21,7 +21,7 @@ from triohttp._values.headers import Headers
 from triohttp._values.message import ResponseHead
 from triohttp._values.service import AnswerState, Exchange
 from triohttp._values.status import content_allowed
-from triohttp.errors import TrioHTTPError
+from triohttp.errors import TransportError
 
 if TYPE_CHECKING:
     from .request import Request
@@ -220,7 +220,7 @@ class ResponseBody(trio.abc.SendStream):
         self._broken = True
         if self._exchange.state not in NOT_BEGUN:
             self._exchange.cut()
-        if isinstance(exc, TrioHTTPError):
+        if isinstance(exc, TransportError):
             self._request.blame(exc)
 
 
@@ -247,8 +247,13 @@ class OwnedAnswer:
             # A deadline of the user's own may have ended a send and been swallowed: then there is no end to write.
             if body.broken:
                 self._exchange.cut()
-            else:
+                return
+            try:
                 await body.aclose()
+            except BaseException:
+                if self._exchange.state in NOT_BEGUN:
+                    self._request.release(self)
+                raise
         elif self._exchange.state in NOT_BEGUN:
             self._request.release(self)  # nothing went out: an error page, or another answer, still may
         else:
@@ -272,7 +277,7 @@ class TakenOver:
             self._request.run_head_hooks(self._head)
             self._stream = await self._exchange.take_over(self._head)
         except BaseException as exc:
-            if isinstance(exc, TrioHTTPError):
+            if isinstance(exc, TransportError):
                 self._request.blame(exc)
             if self._exchange.state in NOT_BEGUN:
                 self._request.release(self)
