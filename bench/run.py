@@ -32,7 +32,7 @@ def _arguments() -> argparse.Namespace:
     common.add_argument("--quick", action="store_true", help="short and few runs: to see that it works, not to quote")
     common.add_argument("--rounds", type=int, default=None, help="how often each peer has its turn (5; quick 1)")
     common.add_argument(
-        "--seconds", type=float, default=None, help="length of one measured run in seconds (3; quick 1)"
+        "--seconds", type=float, default=None, help="length of one measured run in seconds (1; client 2)"
     )
     common.add_argument("--connections", type=int, default=64, help="connections that load a server (%(default)s)")
     common.add_argument("--output", type=Path, default=BENCH / "results", help="folder for the report (%(default)s)")
@@ -57,7 +57,7 @@ def main() -> None:
     wanted = arguments.subcommand
     peers: str | None = getattr(arguments, "peers", None)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
-    seconds = arguments.seconds or (1.0 if arguments.quick else 3.0)
+    seconds: float = arguments.seconds or 1.0
     connections: int = arguments.connections
 
     python = environment_python()
@@ -73,9 +73,11 @@ def main() -> None:
             measure_bursts(python, chosen(SERVERS, peers or _BURST_SERVERS), bursts=bursts, connections=connections)
         )
     if wanted in ("hostile-head", "all"):
-        report.add(measure_hostile_heads(python, chosen(SERVERS, peers or _HOSTILE_SERVERS), seconds=seconds))
+        report.add(
+            measure_hostile_heads(python, chosen(SERVERS, peers or _HOSTILE_SERVERS), seconds=arguments.seconds or 3.0)
+        )
     if wanted in ("client", "all"):
-        report.add(measure_clients(python, chosen(CLIENTS, peers), rounds=rounds, seconds=seconds))
+        report.add(measure_clients(python, chosen(CLIENTS, peers), rounds=rounds, seconds=arguments.seconds or 2.0))
     if wanted in ("micro", "all"):
         report.add(measure_parts(python, repeats=3 if arguments.quick else 7))
     progress(f"written to {report.write(arguments.output)}")

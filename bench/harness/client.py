@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -59,17 +60,26 @@ def measure_clients(python: Path, peers: list[Peer], *, rounds: int, seconds: fl
             progress(f"client round {number + 1}/{rounds}: {peer.title}: {last} µs")
     table = Table(
         f"CPU of the client process, µs a request, against nginx; median (least–greatest) of {rounds} rounds",
-        ["client", *(f"{n} at once" for n in _CONNECTIONS), "triohttp is", *(f"requests/s, {n}" for n in _CONNECTIONS)],
+        [
+            "client",
+            *(f"{n} at once" for n in _CONNECTIONS),
+            "triohttp ÷ it",
+            *(f"requests/s, {n}" for n in _CONNECTIONS),
+        ],
     )
     own = OWN_CLIENT if OWN_CLIENT in peers else None
     for peer in peers:
         ratio = "–"
         if own is not None:
-            ratio = " / ".join(f"{figures[own, n].median / figures[peer, n].median:.2f}" for n in _CONNECTIONS)
+            ratio = " / ".join(_ratio(figures[own, n], figures[peer, n]) for n in _CONNECTIONS)
         table.rows.append(
             [peer.title, *(figures[peer, n] for n in _CONNECTIONS), ratio, *(rates[peer, n] for n in _CONNECTIONS)]
         )
     return table
+
+
+def _ratio(own: Figure, other: Figure) -> str:
+    return f"{statistics.median(a / b for a, b in zip(own.readings, other.readings, strict=True)):.2f}"
 
 
 def _run(python: Path, peer: Peer, port: int, connections: int, seconds: float) -> dict[str, float]:

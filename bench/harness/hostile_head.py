@@ -1,11 +1,10 @@
-"""What a head of 64 KB of ``X:`` + spaces + NUL costs the server, and what it costs everybody else.
+"""What a head of 64 KiB of ``X:`` + spaces + NUL costs the server, and what it costs everybody else.
 
-One innocent client asks on a kept-alive connection, again and again, through three phases: alone; beside newcomers that
-send one plain request each; beside newcomers that send the hostile head. The middle phase tells the price of the head
-from the price of a connection.
+First what a newcomer costs that sends one plain request, or the hostile head, and goes. Then one innocent client asks on
+a kept-alive connection, again and again: alone, beside plain newcomers, beside hostile ones. The plain newcomers tell the
+price of the head from the price of a connection.
 
-Rule 1: a newcomer's share of the server's CPU time is what the phase used, less what its innocent requests cost alone.
-Rule 2: a phase ends after its seconds, but never in the middle of a newcomer: a head that costs 15 s is waited for.
+Rule 1: a phase ends after its seconds, but never in the middle of a newcomer: a head that costs 15 s is waited for.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from .load import TARGET
@@ -35,50 +33,50 @@ _PAUSE_SECONDS = 0.02
 _GIVE_UP_SECONDS = 120.0
 
 
-@dataclass
-class _Phase:
-    latencies: list[float] = field(default_factory=list)
-    answers: list[float] = field(default_factory=list)
-    cpu_seconds: float = 0.0
-
-
 def measure_hostile_heads(python: Path, peers: list[Peer], *, seconds: float) -> Table:
-    """Run the three phases against each server and return the figures."""
+    """Run the phases against each server and return the figures."""
     table = Table(
-        "A head of 64 KiB of `X:` + spaces + NUL: latency of an innocent request, ms on the clock, "
-        "median (least–greatest); CPU of the server for each newcomer, ms",
+        "A head of 64 KiB of `X:` + spaces + NUL: CPU of the server for a newcomer, ms; latency of an innocent request, "
+        "ms on the clock, median (least–greatest)",
         [
             "server",
-            "alone",
+            "CPU, plain newcomer",
+            "CPU, hostile head",
+            "latency alone",
             "beside plain newcomers",
             "beside hostile heads",
-            "CPU, plain",
-            "CPU, hostile",
-            "answered in, ms",
         ],
     )
     for peer in peers:
         with serving(python, peer) as program, pin_this_process(LOAD_CORE):
-            _run(program, None, 0.5)
-            alone, plain, hostile = (_run(program, head, seconds) for head in (None, _PLAIN, HOSTILE))
-        innocent = alone.cpu_seconds / len(alone.latencies)
-        costs = [
-            Figure("ms", [(phase.cpu_seconds - innocent * len(phase.latencies)) / len(phase.answers) * 1e3])
-            for phase in (plain, hostile)
-        ]
-        latencies = [Figure("ms", [value * 1e3 for value in phase.latencies]) for phase in (alone, plain, hostile)]
-        progress(f"hostile head: {peer.title}: {len(hostile.answers)} heads, {costs[1]} ms each")
-        table.rows.append([peer.title, *latencies, *costs, Figure("ms", [value * 1e3 for value in hostile.answers])])
+            _innocent(program.port, None, 0.5)
+            costs = [_newcomers_alone(program, head, seconds) for head in (_PLAIN, HOSTILE)]
+            latencies = [_innocent(program.port, head, seconds) for head in (None, _PLAIN, HOSTILE)]
+        progress(
+            f"hostile head: {peer.title}: {costs[1]} ms each, an innocent request at worst {max(latencies[2].readings):.1f} ms"
+        )
+        table.rows.append([peer.title, *costs, *latencies])
     return table
 
 
-def _run(program: Program, head: bytes | None, seconds: float) -> _Phase:
-    """Run one phase: the innocent client here, the newcomers (if any) in a thread beside it."""
-    phase = _Phase()
+def _newcomers_alone(program: Program, head: bytes, seconds: float) -> Figure:
+    """Return the server's CPU time for each newcomer while nobody else is there."""
+    figure = Figure("ms")
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        before = program.cpu_seconds()
+        _talk(program.port, head)
+        time.sleep(_PAUSE_SECONDS)  # closing costs something too
+        figure.readings.append((program.cpu_seconds() - before) * 1e3)
+    return figure
+
+
+def _innocent(port: int, beside: bytes | None, seconds: float) -> Figure:
+    """Return the latencies of one client's requests, with newcomers (if any) from a thread beside it."""
+    figure = Figure("ms")
     over = threading.Event()
-    newcomers = threading.Thread(target=_newcomers, args=(program.port, head, seconds, phase, over))
-    before = program.cpu_seconds()
-    with socket.create_connection(("127.0.0.1", program.port), timeout=_GIVE_UP_SECONDS) as innocent:
+    newcomers = threading.Thread(target=_newcomers, args=(port, beside, seconds, over))
+    with socket.create_connection(("127.0.0.1", port), timeout=_GIVE_UP_SECONDS) as innocent:
         innocent.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         newcomers.start()
         while not over.is_set():
@@ -90,22 +88,19 @@ def _run(program: Program, head: bytes | None, seconds: float) -> _Phase:
                 if not data:
                     raise RuntimeError(f"an innocent request was answered with {answer!r}")
                 answer += data
-            phase.latencies.append(time.perf_counter() - started)
+            figure.readings.append((time.perf_counter() - started) * 1e3)
             time.sleep(0.001)
         newcomers.join()
-    phase.cpu_seconds = program.cpu_seconds() - before
-    return phase
+    return figure
 
 
-def _newcomers(port: int, head: bytes | None, seconds: float, phase: _Phase, over: threading.Event) -> None:
+def _newcomers(port: int, head: bytes | None, seconds: float, over: threading.Event) -> None:
     end = time.perf_counter() + seconds
     try:
         while time.perf_counter() < end:
             time.sleep(_PAUSE_SECONDS)
             if head is not None:
-                started = time.perf_counter()
                 _talk(port, head)
-                phase.answers.append(time.perf_counter() - started)
     finally:
         over.set()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from .environment import BENCH
 from .processes import Program, free_port, running
 
-__all__ = ["CLIENTS", "OWN_CLIENT", "OWN_SERVER", "SERVERS", "Peer", "chosen", "serving", "turns"]
+__all__ = ["CLIENTS", "OWN_CLIENT", "OWN_SERVER", "SERVERS", "Peer", "chosen", "serving", "turned", "turns"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ SERVERS = (
     Peer("trio_floor", "trio, raw socket, fixed answer"),
     Peer("trio_h11", "trio, raw socket, bare h11 loop"),
     OWN_SERVER,
+    Peer("triohttp_service", "triohttp: a bare service"),
     Peer("uvicorn_h11_bare", "uvicorn + h11, bare ASGI"),
     Peer("uvicorn_h11_starlette", "uvicorn + h11 + Starlette"),
     Peer("hypercorn_trio_starlette", "hypercorn on trio + Starlette"),
@@ -62,12 +63,17 @@ def serving(python: Path, peer: Peer) -> Iterator[Program]:
         yield program
 
 
+def turned(peers: Sequence[Peer], by: int) -> list[Peer]:
+    """Return the peers beginning further on, so that nobody always comes first or after the same neighbour."""
+    start = by % len(peers)
+    return [*peers[start:], *peers[:start]]
+
+
 def turns(peers: Sequence[Peer], rounds: int) -> Iterator[tuple[int, Peer]]:
     """Yield every peer once a round, each round beginning one peer further on.
 
     Interleaved, because a machine that is slow for half a minute must be slow for everybody.
     """
     for number in range(rounds):
-        start = number % len(peers)
-        for peer in [*peers[start:], *peers[:start]]:
+        for peer in turned(peers, number):
             yield number, peer

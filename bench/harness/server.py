@@ -1,42 +1,67 @@
-"""CPU time of the server process a request: keep-alive connections, a short GET, with 3 and with 11 header fields."""
+"""CPU time of the server process a request: keep-alive connections, a short GET, with 3 and with 11 header fields.
+
+Rule 1: a round starts a fresh process of every server; within it all of them take short turns under load, again and
+again. Those that wait for their turn do nothing.
+Rule 2: a ratio is taken within a turn, and the median of these ratios is shown: what slows a machine down for seconds
+(its other users, its caches, its clock) falls on both sides.
+"""
 
 from __future__ import annotations
 
+import statistics
+from contextlib import ExitStack
 from pathlib import Path
 
 from .load import FIELDS, load
-from .peers import OWN_SERVER, Peer, serving, turns
+from .peers import OWN_SERVER, Peer, serving, turned
 from .report import Figure, Table, progress
 
 __all__ = ["measure_servers"]
 
 _WARM_UP_SECONDS = 1.0
+_TURNS_A_ROUND = 3
 
 
 def measure_servers(python: Path, peers: list[Peer], *, rounds: int, seconds: float, connections: int) -> Table:
-    """Load each server in turn, a fresh process a round, and return the figures."""
+    """Load the servers in turn and return the figures."""
     figures = {(peer, fields): Figure("µs CPU a request") for peer in peers for fields in FIELDS}
     rates = {peer: Figure("requests a second") for peer in peers}
-    for number, peer in turns(peers, rounds):
-        with serving(python, peer) as program:
-            load(program.port, fields=3, connections=connections, seconds=_WARM_UP_SECONDS)
-            for fields in FIELDS:
-                before = program.cpu_seconds()
-                requests = load(program.port, fields=fields, connections=connections, seconds=seconds)
-                figures[peer, fields].readings.append((program.cpu_seconds() - before) / requests * 1e6)
-                if fields == 3:
-                    rates[peer].readings.append(requests / seconds)
-            last = " / ".join(f"{figures[peer, fields].readings[-1]:.1f}" for fields in FIELDS)
-            progress(f"server round {number + 1}/{rounds}: {peer.title}: {last} µs")
+    for number in range(rounds):
+        with ExitStack() as stack:
+            programs = {peer: stack.enter_context(serving(python, peer)) for peer in peers}
+            for program in programs.values():
+                load(program.port, fields=3, connections=connections, seconds=_WARM_UP_SECONDS)
+            for turn in range(_TURNS_A_ROUND):
+                for fields in FIELDS:
+                    for peer in turned(peers, number + turn):
+                        program = programs[peer]
+                        before = program.cpu_seconds()
+                        requests = load(program.port, fields=fields, connections=connections, seconds=seconds)
+                        used = program.cpu_seconds() - before
+                        figures[peer, fields].readings.append(used / requests * 1e6)
+                        if fields == 3:
+                            rates[peer].readings.append(requests / seconds)
+                progress(
+                    f"server round {number + 1}/{rounds}, turn {turn + 1}/{_TURNS_A_ROUND}: {_last(figures, peers)}"
+                )
     table = Table(
-        f"CPU of the server process, µs a request; {connections} connections, "
-        f"median (least–greatest) of {rounds} rounds",
-        ["server", *(f"{fields} fields" for fields in FIELDS), "triohttp is", "requests/s, 3 fields"],
+        f"CPU of the server process, µs a request; {connections} connections; "
+        f"median (least–greatest) of {rounds * _TURNS_A_ROUND} turns in {rounds} rounds",
+        ["server", *(f"{fields} fields" for fields in FIELDS), "triohttp ÷ it", "requests/s, 3 fields"],
     )
-    own = OWN_SERVER if OWN_SERVER in peers else None
     for peer in peers:
         ratio = "–"
-        if own is not None:
-            ratio = " / ".join(f"{figures[own, fields].median / figures[peer, fields].median:.2f}" for fields in FIELDS)
+        if OWN_SERVER in peers:
+            ratio = " / ".join(_ratio(figures[OWN_SERVER, fields], figures[peer, fields]) for fields in FIELDS)
         table.rows.append([peer.title, *(figures[peer, fields] for fields in FIELDS), ratio, rates[peer]])
     return table
+
+
+def _ratio(own: Figure, other: Figure) -> str:
+    return f"{statistics.median(a / b for a, b in zip(own.readings, other.readings, strict=True)):.2f}"
+
+
+def _last(figures: dict[tuple[Peer, int], Figure], peers: list[Peer]) -> str:
+    return ", ".join(
+        f"{peer.key} " + "/".join(f"{figures[peer, fields].readings[-1]:.0f}" for fields in FIELDS) for peer in peers
+    )
