@@ -242,15 +242,16 @@ class App(Router):
             else:
                 await _send(request, response)
         except BaseException as exc:
-            passing, error = split(exc)
+            passing, error, raised = split(exc)
             if passing is not None:
-                if error is not None:
-                    report(error, request, "failed while it was cancelled")
+                if raised is not None:
+                    report(raised, request, "failed while it was cancelled")
                 if passing is exc:
                     raise
                 raise passing from None
             assert error is not None
-            await self._recover(request, error)
+            assert raised is not None
+            await self._recover(request, error, raised)
         finally:
             if request._streams is not None:
                 for chunks in request.take_streams():
@@ -335,7 +336,7 @@ class App(Router):
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
-    async def _recover(self, request: Request, error: BaseException) -> None:
+    async def _recover(self, request: Request, error: BaseException, raised: BaseException) -> None:
         """Answer for an error, or cut; raises nothing but cancellations and requests to exit."""
         exchange = request.exchange
         expected = is_expected(error, request)
@@ -345,7 +346,7 @@ class App(Router):
             if isinstance(error, HTTPException):
                 mention(error, request, "came too late, its answer had begun")
             elif not expected:
-                report(error, request, "failed after its answer had begun")
+                report(raised, request, "failed after its answer had begun")
             return
         status = status_of(error, request)
         if status is None:
@@ -355,7 +356,7 @@ class App(Router):
             exchange.close_after()
         function = self._error_handler_for(error, status)
         if not expected and not self._handles(error):
-            report(error, request, "failed")
+            report(raised, request, "failed")
         try:
             if function is not None:
                 assert isinstance(error, Exception)
@@ -363,12 +364,12 @@ class App(Router):
             elif isinstance(error, HTTPException):
                 response = error.to_response()
             elif not expected and self.debug and is_loopback(request.peer):
-                response = debug_page(request, error)
+                response = debug_page(request, raised)
             else:
                 response = plain_page(status)
             await _send(request, response)
         except BaseException as exc:  # split() says what passes
-            passing, second = split(exc)
+            passing, second, _ = split(exc)
             if second is not None:
                 await self._last_resort(request, second)
             if passing is exc:
@@ -414,15 +415,17 @@ class App(Router):
         try:
             return await handler(request)
         except Exception as exc:
-            error = split(exc)[1]
-            status = None if error is None else status_of(error, request)
-            if error is None or status is None or request.exchange.state not in NOT_BEGUN:
+            passing, error, raised = split(exc)
+            if passing is not None or error is None or raised is None:
+                raise
+            status = status_of(error, request)
+            if status is None or request.exchange.state not in NOT_BEGUN:
                 raise
             function = self._error_handler_for(error, status)
             if function is None:
                 raise
             if not is_expected(error, request) and not self._handles(error):
-                report(error, request, "failed")
+                report(raised, request, "failed")
             if breaks_message(error, request):
                 request.exchange.close_after()
             assert isinstance(error, Exception)

@@ -9,7 +9,7 @@ Rule 3: where the peer broke the message, the connection closes after the answer
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -29,24 +29,37 @@ PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
 """What is not ours to handle."""
 
 
-def split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Return what has to pass, and what is to be answered; a group around one error is taken off.
+class Split(NamedTuple):
+    """An exception as this room sees it."""
+
+    passing: BaseException | None
+    """What has to pass."""
+    error: BaseException | None
+    """What is to be answered: a group around one error is taken off."""
+    raised: BaseException | None
+    """What ``error`` came in, with the traceback of the whole; a log wants it."""
+
+
+def split(error: BaseException) -> Split:
+    """Tell what passes and what is answered.
 
     A group whose leaves are HTTP exceptions of one status counts as the first of them: children of a handler's nursery
     may agree.
     """
     if isinstance(error, PASSING):
-        return error, None
+        return Split(error, None, None)
     if not isinstance(error, BaseExceptionGroup):
-        return None, error
+        return Split(None, error, error)
     passing, rest = error.split(PASSING)
     if rest is None:
-        return passing, None
+        return Split(error, None, None)
+    if passing is None:
+        rest = error  # and not the copy of it that split() makes
     leaves = _leaves(rest)
     statuses = {leaf.status if isinstance(leaf, HTTPException) else 0 for leaf in leaves}
     if len(leaves) == 1 or (len(statuses) == 1 and statuses != {0}):
-        return passing, leaves[0]
-    return passing, rest
+        return Split(passing, leaves[0], rest)
+    return Split(passing, rest, rest)
 
 
 def status_of(error: BaseException, request: Request) -> int | None:
