@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -137,6 +138,51 @@ async def test_a_connection_with_no_future_is_not_used_again(answer: bytes) -> N
             assert (await client.get(server.url)).content == b"ok"
         assert len(server.connections) == 2
         assert client.pool.statistics().idle == 0
+
+
+async def test_a_connection_that_is_over_ends_without_a_reset() -> None:
+    """When both messages are complete, closing is no accident, and the server does not see one."""
+    ends: list[bytes] = []
+
+    async def script(connection: RawConnection) -> None:
+        await connection.read_request()
+        await connection.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        ends.append(await connection.read_until_closed())
+
+    async with open_scripted(script) as server, Client(mounts={server.url: server}) as client:
+        await client.get(server.url)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ends == [b""]
+
+
+@pytest.mark.parametrize("use", ["one-shot", "stream", "upload"])
+async def test_a_request_leaves_no_reference_cycle(use: str) -> None:
+    """What a request used is freed when it is over, without the garbage collector."""
+    async with open_scripted(answer_all) as server, Client(mounts={server.url: server}) as client:
+
+        async def request() -> None:
+            if use == "one-shot":
+                await client.get(server.url)
+            elif use == "stream":
+                async with client.stream("GET", server.url) as response:
+                    await response.read()
+            else:
+                await client.post(server.url, content=[b"x"])
+
+        await request()
+        gc.collect()
+        gc.disable()
+        flags = gc.get_debug()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await request()
+            gc.collect()
+            ours = {type(one).__qualname__ for one in gc.garbage if type(one).__module__.startswith("triohttp._c")}
+        finally:
+            gc.set_debug(flags)
+            gc.garbage.clear()
+            gc.enable()
+    assert not ours
 
 
 async def test_what_a_server_says_while_idle_is_never_an_answer() -> None:

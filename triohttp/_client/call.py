@@ -41,7 +41,7 @@ __all__ = ["Call"]
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 LATE_HEAD_SECONDS = 1.0
 """How long an answer is waited for after the server stopped taking the request (RFC 9112 §9.5)."""
-ENDING_SECONDS = 1.0
+ENDING_SECONDS = 0.1
 """How long the last bytes of an upload may take after the answer was complete; else the connection is given up."""
 
 
@@ -139,12 +139,14 @@ class Call:
             self._upload.stop()
         if self._exchange is not None:
             self._exchange.close()
-        if self._lease is not None:
-            self._lease.release()
+        lease, self._lease = self._lease, None  # forgotten, since it knows its holder: no cycle is left behind
+        if lease is not None:
+            lease.release()
 
     async def join(self) -> None:
         """Wait for the end of the upload's task, and close content that was never begun."""
         manager, self._manager = self._manager, None
+        self._nursery = None
         if manager is not None:
             await manager.__aexit__(None, None, None)
         content = self.request.content
@@ -321,8 +323,10 @@ class Call:
             if upload.error is not None and not isinstance(upload.error, trio.Cancelled):
                 raise upload.error from None
             raise
-        if head.status >= 300 or (request.expect_continue and not content.started):
+        if request.expect_continue and not content.started:
             upload.stop()
+        elif head.status >= 300:
+            await upload.settle(0.0)
         return head
 
     def _hear_interim(self, head: ResponseHead) -> None:
@@ -374,18 +378,13 @@ class Call:
         except trio.ClosedResourceError:
             self.check_open()
             raise
-        if self._upload is not None:
-            await self.end_upload()
+        await self.end_upload()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def end_upload(self) -> None:
         """The answer is complete: let an upload end that is ending, stop any other."""
-        upload = self._upload
-        if upload is not None and not upload.done:
-            if upload.ending:
-                with trio.move_on_after(ENDING_SECONDS):
-                    await upload.wait_done()
-            upload.stop()
+        if self._upload is not None:
+            await self._upload.settle(ENDING_SECONDS)
 
     def take_over(self) -> trio.abc.HalfCloseableStream:
         """Return the connection as a raw stream, after 101; the call still owns the slot."""

@@ -22,6 +22,9 @@ from .request import TrailersInit
 
 __all__ = ["Upload"]
 
+LAST_STEPS = 4
+"""How often an upload gets another turn after the answer: a few small pieces go out in that, an endless one is left."""
+
 
 class Upload:
     """The sending half of an exchange whose head has gone out.
@@ -35,13 +38,13 @@ class Upload:
         on_end: called once, when it is over.
     Attributes:
         may_send: set by the receiver when the server said 100 (Continue).
-        ending: the last bytes are going out: an answer now is no early one.
         done: it is over.
         error: what ended it before its end; None when everything went out or it was stopped.
     """
 
     __slots__ = (
         "_content",
+        "_ending",
         "_exchange",
         "_expect",
         "_finished",
@@ -51,7 +54,6 @@ class Upload:
         "_timeouts",
         "_trailers",
         "done",
-        "ending",
         "error",
         "may_send",
     )
@@ -71,12 +73,12 @@ class Upload:
         self._trailers = trailers
         self._timeouts = timeouts
         self._expect = expect
-        self._on_end = on_end
+        self._on_end: Callable[[Upload], None] | None = on_end
         self._scope = trio.CancelScope()
         self._stopped = False
         self._finished = trio.Event()
         self.may_send = trio.Event()
-        self.ending = False
+        self._ending = False  # the last bytes are going out: an answer now is no early one
         self.done = False
         self.error: BaseException | None = None
 
@@ -88,6 +90,24 @@ class Upload:
     async def wait_done(self) -> None:
         """Wait until it is over."""
         await self._finished.wait()
+
+    async def settle(self, patience_seconds: float) -> None:
+        """Let an upload end that is about to, which keeps the connection; stop any other.
+
+        A server may answer before it has read what had gone out already, or was going out in the same moment.
+
+        Args:
+            patience_seconds: how long the last bytes may take.
+        """
+        for _ in range(LAST_STEPS):
+            if self.done or self._ending:
+                break
+            await trio.lowlevel.checkpoint()
+        if self._ending and patience_seconds:
+            with trio.move_on_after(patience_seconds):
+                await self.wait_done()
+        if not self.done:
+            self.stop()
 
     async def run(self) -> None:
         """Send everything, then close the iterable if it was begun."""
@@ -113,7 +133,9 @@ class Upload:
                 self.error = exc
         self.done = True
         self._finished.set()
-        self._on_end(self)
+        on_end, self._on_end = self._on_end, None  # forgotten, since it knows this: no cycle is left behind
+        assert on_end is not None
+        on_end(self)
 
     async def _send(self) -> None:
         if self._expect:
@@ -125,11 +147,10 @@ class Upload:
         sent = 0
         while (piece := await content.next_piece()) is not None:
             sent += len(piece)
-            if length is not None and sent >= length:
-                if sent > length:
-                    raise _wrong_length(length, "more")
-                self.ending = True
+            if length is not None and sent > length:
+                raise _wrong_length(length, "more")
             for start in range(0, len(piece), SLICE_BYTES):
+                self._ending = sent == length and start + SLICE_BYTES >= len(piece)
                 self._arm()
                 await self._exchange.send(piece[start : start + SLICE_BYTES])
             if blocks:
@@ -139,7 +160,7 @@ class Upload:
         trailers = self._trailers
         if callable(trailers):
             trailers = trailers()
-        self.ending = True
+        self._ending = True
         self._arm()
         await self._exchange.finish(None if trailers is None else Headers(trailers))
 

@@ -34,7 +34,15 @@ class ClientExchange:
         continue_received: the server said 100 (Continue).
     """
 
-    __slots__ = ("_connection", "_content", "_limits", "continue_received", "response_started", "sent")
+    __slots__ = (
+        "_connection",
+        "_content",
+        "_limits",
+        "_request_over",
+        "continue_received",
+        "response_started",
+        "sent",
+    )
 
     def __init__(self, connection: Connection, limits: ClientLimits) -> None:
         if connection.wire.at_cycle_end:
@@ -42,6 +50,7 @@ class ClientExchange:
         self._connection = connection
         self._limits = limits
         self._content: IncomingContent | None = None
+        self._request_over = False
         self.sent = False
         self.response_started = False
         self.continue_received = False
@@ -65,6 +74,7 @@ class ClientExchange:
             if content:
                 data += wire.send_content(content)
             data += wire.send_end()
+            self._request_over = True
             await self._transmit(data)
 
     async def begin(self, head: RequestHead, length: int | None) -> None:
@@ -92,7 +102,9 @@ class ClientExchange:
             LocalProtocolError: less content than was announced.
         """
         async with self._connection.send_turn:
-            await self._transmit(self._connection.wire.send_end(trailers))
+            data = self._connection.wire.send_end(trailers)
+            self._request_over = True
+            await self._transmit(data)
 
     def _fields(self, head: RequestHead) -> FieldLines:
         fields = head.headers.raw
@@ -159,9 +171,9 @@ class ClientExchange:
 
     @property
     def content(self) -> IncomingContent:
-        """The answer's content; there once ``receive_head`` has returned."""
+        """The answer's content; there once ``receive_head`` has returned, until ``close``."""
         if self._content is None:
-            raise RuntimeError("there is no content before receive_head has returned")
+            raise RuntimeError("there is no content before receive_head has returned, or after close")
         return self._content
 
     def take_over(self) -> trio.abc.HalfCloseableStream:
@@ -173,12 +185,14 @@ class ClientExchange:
     @property
     def complete(self) -> bool:
         """Both messages are over."""
-        return self._connection.wire.at_cycle_end
+        return self._request_over and self._content is not None and self._content.at_end
 
     def close(self) -> None:
         """End this exchange now: the connection stays open only if it is reusable."""
-        if not self._connection.reusable:
-            if self._connection.wire.at_cycle_end and not self._connection.poisoned:
-                self._connection.close()
+        connection = self._connection
+        if not connection.reusable:
+            if self.complete and not connection.poisoned:
+                connection.close()
             else:
-                self._connection.abort()
+                connection.abort()
+        self._content = None  # it knows where to pull from: no cycle is left behind
