@@ -64,12 +64,15 @@ class H1Wire(H1Receiver):
     def send_request(self, method: str, target: str, fields: FieldLines, length: int | None) -> bytes:
         """Return the bytes of a request head; ``length`` of the content decides the framing, None means chunked.
 
+        A Content-Length among ``fields`` must be equal to ``length``, or takes its place when that is None.
+
         Raises:
             LocalProtocolError: it is not the time for it, or method, target or fields are no good.
         """
         if self.role is not _CLIENT or self._outgoing is not _HEAD or self._incoming is not _INCOMING_HEAD:
             raise LocalProtocolError("a request cannot begin now", slug="out-of-order")
-        headers, keep, _ = _split_fields(fields, length)
+        headers, keep, stated = _split_fields(fields)
+        length = _agreed(length, stated)
         if length is None:
             headers.append((b"Transfer-Encoding", b"chunked"))
         elif length or method in _METHODS_WITH_CONTENT:  # RFC 9110 §8.6
@@ -90,7 +93,9 @@ class H1Wire(H1Receiver):
     def send_response(self, status: int, fields: FieldLines, length: int | None) -> bytes:
         """Return the bytes of a final response head; None means chunked, or closing for an HTTP/1.0 client.
 
-        It may be called before a request has come in, or after one was refused: the connection then ends with it.
+        A Content-Length among ``fields`` must be equal to ``length``, or takes its place when that is None; in answers
+        to HEAD and in 304 it may be any. The call may come before a request has come in, or after one was refused: the
+        connection then ends with it.
 
         Raises:
             LocalProtocolError: a response has begun, or status or fields are no good.
@@ -103,22 +108,20 @@ class H1Wire(H1Receiver):
         switches = method == "CONNECT" and status < 300
         if switches and self._incoming is not _INCOMING_COMPLETE:
             raise LocalProtocolError("the content of CONNECT must be read before it is accepted", slug="out-of-order")
-        # RFC 9110 §8.6, §9.3.2: these go without content; their Content-Length, if any, speaks of another message.
-        headers, keep, stated = _split_fields(fields, length, about_another=method == "HEAD" or status == 304)
+        headers, keep, stated = _split_fields(fields)
         outgoing = _CONTENT
         if status == 204 or status == 304 or switches:
             outgoing = _NO_CONTENT
-            if status == 304 and stated is not None:
-                headers.append((b"Content-Length", stated))
+            length = stated if status == 304 else None
+        elif status == 205:  # RFC 9110 §15.3.6
+            outgoing, length = _NO_CONTENT, 0
+        elif method == "HEAD":
+            # RFC 9110 §8.6: a stated length is that of the answer to GET, not of the content that is thrown away here.
+            outgoing, length = _NO_CONTENT, length if stated is None else stated
         else:
-            if status == 205:  # RFC 9110 §15.3.6
-                outgoing, length = _NO_CONTENT, 0
-            elif method == "HEAD":
-                outgoing = _NO_CONTENT
-            if stated is not None:
-                headers.append((b"Content-Length", stated))
-            elif length is not None:
-                headers.append((b"Content-Length", b"%d" % length))
+            length = _agreed(length, stated)
+        if length is not None:
+            headers.append((b"Content-Length", b"%d" % length))
         if (
             self.close_after
             or not self._persistent
@@ -130,7 +133,12 @@ class H1Wire(H1Receiver):
             self._persistent = False
             if not switches:
                 headers.append(_CLOSE)
-        data = self._send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
+        try:
+            data = self._h11.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
+        except h11.LocalProtocolError as exc:
+            raise LocalProtocolError(str(exc), slug="response-head") from exc
+        if self._incoming is _INCOMING_HEAD:
+            self._incoming = _INCOMING_COMPLETE  # the request that has not come is not waited for any more
         self._outgoing = outgoing
         self._outgoing_left = length
         if switches:
@@ -152,8 +160,12 @@ class H1Wire(H1Receiver):
             raise LocalProtocolError("101 must follow a whole request of HTTP/1.1", slug="out-of-order")
         if self._version == "1.0":
             return b""
-        _split_fields(fields, None)
-        data = self._send(h11.InformationalResponse(status_code=status, headers=fields, reason=_reason(status)))
+        if any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in fields):
+            raise LocalProtocolError("an interim response has no content to be framed", slug="framing")
+        try:
+            data = self._h11.send(h11.InformationalResponse(status_code=status, headers=fields, reason=_reason(status)))
+        except h11.LocalProtocolError as exc:
+            raise LocalProtocolError(str(exc), slug="response-head") from exc
         if status == 101:
             self._outgoing, self._incoming = _SWITCHED, Incoming.SWITCHED
         return data
@@ -211,12 +223,6 @@ class H1Wire(H1Receiver):
         self._outgoing = _COMPLETE
         return data
 
-    def _send(self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage) -> bytes:
-        try:
-            return self._h11.send(event)
-        except h11.LocalProtocolError as exc:
-            raise LocalProtocolError(str(exc), slug="out-of-order") from exc
-
     def take_over(self) -> bytes:
         """Stop being HTTP and return what was received after the last message.
 
@@ -228,14 +234,14 @@ class H1Wire(H1Receiver):
         return self._take(len(self._pending))
 
 
-def _split_fields(
-    fields: FieldLines, length: int | None, *, about_another: bool = False
-) -> tuple[FieldLines, bool, bytes | None]:
+def _split_fields(fields: FieldLines) -> tuple[FieldLines, bool, int | None]:
     """Separate what a caller may say from what the wire says.
 
     Returns:
-        the caller's fields without framing and without the connection options that are ours; whether the caller lets
-        the connection live; and the Content-Length that it stated about a message that is not this one.
+        the caller's fields without Content-Length and without the connection options that are ours; whether the caller
+        lets the connection live; and the Content-Length that it stated.
+    Raises:
+        LocalProtocolError: it stated a Transfer-Encoding, no good Content-Length, or several.
     """
     headers = [field for field in fields if field[0].lower() not in _FRAMING_FIELDS]
     if len(headers) == len(fields):
@@ -248,11 +254,10 @@ def _split_fields(
         if field == b"transfer-encoding":
             raise LocalProtocolError("Transfer-Encoding is chosen by the connection, not by its user", slug="framing")
         if field == b"content-length":
-            if about_another and parse_length(value) is not None:
-                stated = value
-            elif parse_length(value) != length:
-                message = f"Content-Length is {value[:20]!r}, but the content is {length} bytes long"
-                raise LocalProtocolError(message, slug="framing")
+            length = parse_length(value)
+            if length is None or stated is not None:
+                raise LocalProtocolError(f"Content-Length must be one number, not {value[:20]!r}", slug="framing")
+            stated = length
         elif field == b"connection":
             for option in value.split(b","):
                 word = option.strip(b" \t")
@@ -263,6 +268,21 @@ def _split_fields(
     if options:
         headers.append((b"Connection", b", ".join(options)))
     return headers, keep, stated
+
+
+def _agreed(length: int | None, stated: int | None) -> int | None:
+    """Return the length of the content, which a caller may have stated in a field; the two must not differ."""
+    if stated is None or stated == length:
+        return length
+    if length is not None:
+        raise LocalProtocolError(f"Content-Length is {stated}, but the content is {length} bytes long", slug="framing")
+    return stated
+
+
+@functools.lru_cache(maxsize=512)
+def _response(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> h11.Response:
+    """Return the event of a response head; making one checks every byte of it, and most go out more than once."""
+    return h11.Response(status_code=status, headers=list(headers), reason=_reason(status))
 
 
 @functools.cache

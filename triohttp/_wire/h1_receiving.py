@@ -270,7 +270,7 @@ class H1Receiver:
             return _ENDED if self._peer_ended else _NEED_DATA
         if self._outgoing is _OUTGOING_HEAD and self.role is _CLIENT:
             refuse("unsolicited", "bytes from a server that was not asked for anything")
-        # An ordinary head came in one read. Three passes in C tell that its lines are short, that each ends in CRLF, and
+        # An ordinary head came in one read. Three passes in C tell that it is short, that every line ends in CRLF, and
         # that it holds no control characters, so that h11 reads it in linear time.
         if self._scanner is None and pending[0] > 0x20:
             end = pending.find(b"\r\n\r\n") + 4

@@ -100,7 +100,7 @@ class LineScanner:
             if not self._lines:
                 self._check_beginning(bytes(data[: min(stop + 1, self._max_line, self._max_bytes, 64)]), stop)
             if stop - start > self._max_line and start + self._max_line < self._max_bytes:
-                self._refuse_line(start + self._max_line + 1, data[start : start + 80])
+                self._refuse_line(start + self._max_line + 1, data[start : start + self._max_line + 1])
             if stop + (match is not None) > self._max_bytes:
                 self._refuse_size()
             if match is None:
