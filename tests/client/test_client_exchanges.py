@@ -140,6 +140,14 @@ async def test_a_connection_with_no_future_is_not_used_again(answer: bytes) -> N
         assert client.pool.statistics().idle == 0
 
 
+async def test_a_server_out_of_step_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes after an answer are worth a warning: somebody may be smuggling."""
+    async with open_scripted(once(OK + OK)) as server, Client(mounts={server.url: server}) as client:
+        await client.get(server.url)
+    assert [(record.name, record.levelname) for record in caplog.records] == [("triohttp.client", "WARNING")]
+    assert f"{len(OK)} bytes" in caplog.text
+
+
 async def test_a_connection_that_is_over_ends_without_a_reset() -> None:
     """When both messages are complete, closing is no accident, and the server does not see one."""
     ends: list[bytes] = []
@@ -207,7 +215,7 @@ async def test_what_a_server_says_while_idle_is_never_an_answer() -> None:
 @pytest.mark.parametrize(
     ("method", "answer"),
     [
-        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n"),
         ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
     ],

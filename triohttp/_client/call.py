@@ -10,6 +10,7 @@ Rule 4: an answer of 300 and above stops the upload at its head, one below at it
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import AbstractAsyncContextManager
 
@@ -37,6 +38,8 @@ from .request import ClientRequest
 from .upload import Upload
 
 __all__ = ["Call"]
+
+LOGGER = logging.getLogger("triohttp.client")
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 LATE_HEAD_SECONDS = 1.0
@@ -138,10 +141,17 @@ class Call:
         if self._upload is not None and not self._upload.done:
             self._upload.stop()
         if self._exchange is not None:
+            self._check_step(self._exchange)
             self._exchange.close()
         lease, self._lease = self._lease, None  # forgotten, since it knows its holder: no cycle is left behind
         if lease is not None:
             lease.release()
+
+    def _check_step(self, exchange: ClientExchange) -> None:
+        """Log that a server is out of step: bytes after an answer would have been the answer to somebody else."""
+        connection = self._lease.connection if self._lease is not None else None
+        if isinstance(connection, Connection) and exchange.complete and (rest := connection.wire.buffered):
+            LOGGER.warning("desync: %d bytes came after the answer to %s; the connection is closed", len(rest), self)
 
     async def join(self) -> None:
         """Wait for the end of the upload's task, and close content that was never begun."""

@@ -216,7 +216,7 @@ class Pool:
             connection = self._take_idle(bucket.idle.pop())
             if connection.is_quiet():
                 return self._lease(bucket, holder, connection, now)
-            connection.abort()
+            connection.close()
             self._free_slot(bucket)
         lease = None
         if bucket.slots < self._limits.connections_per_origin:

@@ -100,6 +100,7 @@ class Defaults:
                 raise LocalProtocolError(f"{name} cannot be a default header field", slug=name)
 
 
+_SPECIAL = frozenset(name.encode() for name in ("host", "content-length", "expect", *_REFUSED))
 _OPTIONS = frozenset(RequestOptions.__annotations__)
 
 parse_url = lru_cache(maxsize=256)(URL)
@@ -143,8 +144,9 @@ def build_request(
     length: int | None = None
     if headers is not None:
         merged.update(headers)
-        length, expects = _check_fields(merged)
-        expect_continue = expect_continue or expects
+        if not _SPECIAL.isdisjoint(name.lower() for name, _ in merged.raw):
+            length, expects = _check_fields(merged)
+            expect_continue = expect_continue or expects
     data: bytes | StreamedContent = b""
     if content is not None or form is not None or not isinstance(json, Unset) or length is not None:
         data, media_type = encode_content(content=content, json_value=json, form=form, length=length)
