@@ -333,7 +333,7 @@ async def test_deadlines_can_be_moved(autojump_clock: trio.abc.Clock) -> None:
         assert (await raw.read_response()).content == b"done"
 
 
-async def test_a_handler_hears_that_the_server_drains() -> None:
+async def test_a_handler_hears_that_the_server_drains(autojump_clock: trio.abc.Clock) -> None:
     """``wait_draining`` returns, and ``draining`` is true, when the shutdown begins."""
     app = App()
     begun = trio.Event()

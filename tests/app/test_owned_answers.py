@@ -139,15 +139,19 @@ async def test_an_error_after_the_head_cuts_the_answer(
 ) -> None:
     """No end is written, the connection closes, and the log has the traceback once."""
     app = App()
+    read = trio.Event()
 
     @app.get("/")
     async def owned(request: Request) -> None:
         async with request.respond(200, fields) as body:
             await body.send_all(b"the beginning")
+            await read.wait()
             raise ValueError("too late")
 
     async with open_in_process(app, raise_handler_errors=False) as server, await server.open_raw() as raw:
         await raw.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await raw.read_until(b"the beginning")
+        read.set()  # a reset takes with it what has not been read
         with pytest.raises(trio.BrokenResourceError):
             await raw.read_until_closed()
         assert bytes(raw.received).removesuffix(b"\r\n").endswith(b"the beginning")
