@@ -140,6 +140,14 @@ async def test_a_connection_with_no_future_is_not_used_again(answer: bytes) -> N
         assert client.pool.statistics().idle == 0
 
 
+async def test_a_client_may_ask_for_the_end_of_a_connection() -> None:
+    """``Connection: close`` of the program's own is sent, and heeded whatever the server says."""
+    async with open_scripted(once(OK)) as server, Client(mounts={server.url: server}) as client:
+        await client.get(server.url, headers={"Connection": "close"})
+        assert b"\r\nConnection: close\r\n" in server.connections[0].received
+        assert client.pool.statistics().connections == 0
+
+
 async def test_a_server_out_of_step_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Bytes after an answer are worth a warning: somebody may be smuggling."""
     async with open_scripted(once(OK + OK)) as server, Client(mounts={server.url: server}) as client:

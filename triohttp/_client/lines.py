@@ -40,7 +40,7 @@ class LineReader:
         return self
 
     async def __anext__(self) -> str:
-        """Return the next line.
+        """Return the next line; it checkpoints where it receives, not for each of many lines that are there already.
 
         Cancellation: resumable.
         Raises:
