@@ -185,11 +185,11 @@ class App(Router):
         if self._nursery is not None and any(isinstance(part, App) for part in (router, *router._descendants())):
             raise RoutingError("an App cannot be mounted while it would have to be started: the app is being served")
 
-    def as_app(self) -> App:
+    def _as_app(self) -> App:
         """Return the app."""
         return self
 
-    def layers(self, *, outermost: bool) -> Sequence[Middleware]:
+    def _layers(self, *, outermost: bool) -> Sequence[Middleware]:
         """Return the middleware; below another app, with this app's error handlers around it."""
         return self._middleware if outermost else (self._boundary, *self._middleware)
 
@@ -237,7 +237,7 @@ class App(Router):
                 try:
                     await exchange.respond(response._head, response._content, response.trailers)
                 except TransportError as exc:
-                    request.blame(exc)
+                    request._blame(exc)
                     raise
             else:
                 await _send(request, response)
@@ -254,11 +254,11 @@ class App(Router):
             await self._recover(request, error, raised)
         finally:
             if request._streams is not None:
-                for chunks in request.take_streams():
+                for chunks in request._take_streams():
                     await close_chunks(chunks)
 
     def _find(self, exchange: Exchange, head: RequestHead) -> tuple[Request, Answering]:
-        """Route a request the long way; what has no handler gets its answer from ``Request.conclude``."""
+        """Route a request the long way; what has no handler gets its answer from ``Request._conclude``."""
         method = head.method
         path = head.target.partition("?")[0]
         outcome: HTTPException | Response | None = None
@@ -279,7 +279,7 @@ class App(Router):
             if method == "CONNECT":
                 exchange.close_after()  # whatever follows is meant for somebody else
         request = Request(exchange, self, None, NO_VALUES)
-        request.decide(outcome)
+        request._decide(outcome)
         return request, self._refusal(self._scope(path))
 
     def _miss(self, method: str, path: str, target: str, allowed: set[str]) -> HTTPException | Response:
@@ -308,8 +308,8 @@ class App(Router):
         error = BodyTooLargeError(
             f"the content of {length} bytes passes max_body_bytes={bound}", limit="max_body_bytes", bound=bound
         )
-        request.blame(error)
-        request.decide(error)
+        request._blame(error)
+        request._decide(error)
         return self._refusal(route.routers)
 
     def _scope(self, path: str) -> tuple[Router, ...]:
@@ -327,11 +327,11 @@ class App(Router):
                 return tuple(scope)
 
     def _refusal(self, scope: tuple[Router, ...]) -> Answering:
-        """Return ``Request.conclude`` behind the middleware of ``scope``, composed once."""
+        """Return ``Request._conclude`` behind the middleware of ``scope``, composed once."""
         answering = self._refusals.get(scope)
         if answering is None:
-            around = [middleware for router in scope for middleware in router.layers(outermost=router is self)]
-            answering = self._refusals[scope] = compose(around, Request.conclude, Request.conclude)
+            around = [middleware for router in scope for middleware in router._layers(outermost=router is self)]
+            answering = self._refusals[scope] = compose(around, Request._conclude, Request._conclude)
         return answering
 
     # -- errors --------------------------------------------------------------------------------------------------------
@@ -444,23 +444,23 @@ async def _call_error_handler(function: ErrorHandler[Exception], request: Reques
 async def _send(request: Request, response: Response) -> None:
     """Send a response that is not plain: hooks, a stream, an owned answer, or one that cannot be sent."""
     exchange = request.exchange
-    if request.owned_response is not None:
+    if request._owned_response is not None:
         if not response.sent:
             raise BodyStateError("the handler owned its answer and returned another response")
         return
     head, content, chunks = take_for_sending(response)
     if chunks is None:
-        filters = request.run_head_hooks(head)
+        filters = request._run_head_hooks(head)
         try:
             await exchange.respond(head, filter_whole(filters, content), response.trailers)
         except TransportError as exc:
-            request.blame(exc)
+            request._blame(exc)
             raise
         return
     body = ResponseBody(request, exchange, head)
     try:
         if exchange.head.method == "HEAD" or not content_allowed(head.status):
-            await body.end_without_content()
+            await body._end_without_content()
             return
         if hasattr(chunks, "__aiter__"):
             async for chunk in chunks:

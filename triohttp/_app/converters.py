@@ -17,15 +17,15 @@ __all__ = ["BUILTIN_CONVERTERS", "Converter", "PathConverter", "PlainConverter",
 
 
 class Converter(Protocol):
-    """What a ``{name:converter}`` of a path pattern uses; own ones are given to ``Router(converters=…)``.
-
-    Attributes:
-        regex: a regular expression that every acceptable text matches; it decides where a variable ends in a segment
-            that holds more than that variable. It must not be able to match ``/``.
-    """
+    """What a ``{name:converter}`` of a path pattern uses; own ones are given to ``Router(converters=…)``."""
 
     @property
-    def regex(self) -> str: ...
+    def regex(self) -> str:
+        """A regular expression that every acceptable text matches, and that never matches ``/``.
+
+        It decides where a variable ends in a segment that holds more than that variable.
+        """
+        ...
 
     def parse(self, text: str) -> object:
         """Return the value of ``text``; ValueError means that this route does not match."""

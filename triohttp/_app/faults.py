@@ -1,7 +1,7 @@
 """From an exception to what becomes of the request.
 
 Rule 1: cancellations and requests to exit are never answered and never swallowed, alone or in a group.
-Rule 2: an error's own status counts only when this request's peer caused it (``Request.fault``); anything else that is
+Rule 2: an error's own status counts only when this request's peer caused it (``Request._fault``); anything else that is
         no HTTP exception is the program's, a 500, and is reported once.
 Rule 3: where the peer broke the message, the connection closes after the answer.
 """
@@ -66,7 +66,7 @@ def status_of(error: BaseException, request: Request) -> int | None:
     """Return the status that answers an error; None for no answer, because there is nobody to read it."""
     if isinstance(error, HTTPException):
         return error.status
-    fault = request.fault
+    fault = request._fault
     if fault is None or error is not fault:
         return 500
     if isinstance(fault, RemoteProtocolError):
@@ -76,12 +76,12 @@ def status_of(error: BaseException, request: Request) -> int | None:
 
 def breaks_message(error: BaseException, request: Request) -> bool:
     """Tell whether nothing more can be read from the connection after an error."""
-    return error is request.fault and not isinstance(error, ContentError)
+    return error is request._fault and not isinstance(error, ContentError)
 
 
 def is_expected(error: BaseException, request: Request) -> bool:
     """Tell whether an error is an answer, or the peer's doing, and so nothing to report."""
-    return isinstance(error, HTTPException) or error is request.fault
+    return isinstance(error, HTTPException) or error is request._fault
 
 
 def report(error: BaseException, request: Request, what: str) -> None:

@@ -31,7 +31,7 @@ Answering: TypeAlias = "Callable[[Request], Awaitable[Answer]]"
 RouteHandler: TypeAlias = "Callable[[Request], Awaitable[Answer] | Answer]"
 """A handler as a function, a bound method or another callable; async, or plain and quick."""
 
-VIEW_METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "query", "trace", "connect")
+VIEW_METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
 def callable_name(target: object) -> str:

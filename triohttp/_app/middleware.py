@@ -38,7 +38,7 @@ def settle(result: object, request: Request, source: object) -> Response:
     if isinstance(result, HTTPException):
         raise result
     if result is None:
-        owned = request.owned_response
+        owned = request._owned_response
         if owned is not None:
             return owned
         raise TypeError(f"{callable_name(source)} returned None without having owned its answer (request.respond)")
@@ -56,9 +56,9 @@ class _Core:
         self._depth = depth
 
     async def __call__(self, request: Request) -> Response:
-        request.enter_layer(self._depth)
+        request._enter_layer(self._depth)
         response = settle(await self._answering(request), request, self._source)
-        request.note_stream(response)
+        request._note_stream(response)
         return response
 
 
@@ -73,7 +73,7 @@ class _Layer:
         self._depth = depth
 
     async def __call__(self, request: Request) -> Response:
-        request.enter_layer(self._depth)
+        request._enter_layer(self._depth)
         return settle(await self._middleware(request, self._next), request, self._middleware)
 
 

@@ -100,11 +100,6 @@ class ResponseBody(trio.abc.SendStream):
         self._broken = False
         self.trailers: Headers | None = None
 
-    @property
-    def broken(self) -> bool:
-        """Whether a send did not finish."""
-        return self._broken
-
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send some content; the head goes out in front of the first.
 
@@ -161,7 +156,7 @@ class ResponseBody(trio.abc.SendStream):
             return
         await self._end()
 
-    async def end_without_content(self) -> None:
+    async def _end_without_content(self) -> None:
         """Send the head of an answer that has no content to iterate, with the fields that it would have had."""
         self._start()
         self._filters = ()
@@ -175,7 +170,7 @@ class ResponseBody(trio.abc.SendStream):
 
     def _start(self) -> None:
         if not self._started:
-            self._filters = self._request.run_head_hooks(self._head)
+            self._filters = self._request._run_head_hooks(self._head)
             self._exchange.begin(self._head)
             self._started = True
 
@@ -192,7 +187,7 @@ class ResponseBody(trio.abc.SendStream):
     async def _end(self) -> None:
         if not self._started and "content-length" not in self._head.headers:
             # Nothing has gone out and nothing will but the head: one message of known length.
-            content = filter_whole(self._request.run_head_hooks(self._head), b"")
+            content = filter_whole(self._request._run_head_hooks(self._head), b"")
             self._started = self._ended = True
             try:
                 await self._exchange.respond(self._head, content, self.trailers)
@@ -221,7 +216,7 @@ class ResponseBody(trio.abc.SendStream):
         if self._exchange.state not in NOT_BEGUN:
             self._exchange.cut()
         if isinstance(exc, TransportError):
-            self._request.blame(exc)
+            self._request._blame(exc)
 
 
 class OwnedAnswer:
@@ -236,7 +231,7 @@ class OwnedAnswer:
         self.body = ResponseBody(request, exchange, head)
 
     async def __aenter__(self) -> ResponseBody:
-        self._request.claim(self, self._head)
+        self._request._claim(self, self._head)
         return self.body
 
     async def __aexit__(
@@ -245,17 +240,17 @@ class OwnedAnswer:
         body = self.body
         if exc is None:
             # A deadline of the user's own may have ended a send and been swallowed: then there is no end to write.
-            if body.broken:
+            if body._broken:
                 self._exchange.cut()
                 return
             try:
                 await body.aclose()
             except BaseException:
                 if self._exchange.state in NOT_BEGUN:
-                    self._request.release(self)
+                    self._request._release(self)
                 raise
         elif self._exchange.state in NOT_BEGUN:
-            self._request.release(self)  # nothing went out: an error page, or another answer, still may
+            self._request._release(self)  # nothing went out: an error page, or another answer, still may
         else:
             self._exchange.cut()  # no awaiting: the real exception passes at once
 
@@ -272,15 +267,15 @@ class TakenOver:
         self._stream: trio.abc.Stream | None = None
 
     async def __aenter__(self) -> trio.abc.Stream:
-        self._request.claim(self, self._head)
+        self._request._claim(self, self._head)
         try:
-            self._request.run_head_hooks(self._head)
+            self._request._run_head_hooks(self._head)
             self._stream = await self._exchange.take_over(self._head)
         except BaseException as exc:
             if isinstance(exc, TransportError):
-                self._request.blame(exc)
+                self._request._blame(exc)
             if self._exchange.state in NOT_BEGUN:
-                self._request.release(self)
+                self._request._release(self)
             raise
         return self._stream
 

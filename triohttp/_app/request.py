@@ -4,7 +4,7 @@ A request is a view of one exchange. Whatever it can tell is worked out when som
 of slots.
 
 Rule 1: nothing is parsed before it is asked for, and nothing twice.
-Rule 2: an error that the peer caused here is remembered (``blame``): only such an error decides the status of the
+Rule 2: an error that the peer caused here is remembered (``_blame``): only such an error decides the status of the
         answer. The same class raised by a client call inside the handler is the handler's own business, a 500.
 Rule 3: no ``repr`` shows a query, a cookie or a credential.
 """
@@ -108,7 +108,7 @@ class RequestBody(trio.abc.ReceiveStream):
                 )
             return await content.receive_some(max_bytes)
         except TrioHTTPError as exc:
-            self._request.blame(exc)
+            self._request._blame(exc)
             raise
 
     async def aclose(self) -> None:
@@ -354,7 +354,7 @@ class Request:
         spaces = [] if self.route is None else list(self.route.namespaces)
         while spaces:
             full = ":".join([*spaces, name])
-            if root.has_route(full):
+            if root._has_route(full):
                 return root.url_for(full, path_params, query=query)
             spaces.pop()
         return root.url_for(name, path_params, query=query)
@@ -515,19 +515,14 @@ class Request:
         return self._exchange
 
     @property
-    def owned_response(self) -> Response | None:
+    def _owned_response(self) -> Response | None:
         """The answer that the handler owned, as a response that has been sent; None when it owned none."""
         if self._answer is None:
             return None
         assert self._owned_head is not None
         return sent_response(self._owned_head)
 
-    @property
-    def fault(self) -> TrioHTTPError | None:
-        """The error that the peer of this request caused, None while it caused none."""
-        return self._fault
-
-    def blame(self, error: TrioHTTPError) -> None:
+    def _blame(self, error: TrioHTTPError) -> None:
         """Remember that the peer of this request caused ``error``."""
         self._fault = error
 
@@ -535,7 +530,7 @@ class Request:
         self._fault = error
         raise error from cause
 
-    def claim(self, answer: OwnedAnswer | TakenOver, head: ResponseHead) -> None:
+    def _claim(self, answer: OwnedAnswer | TakenOver, head: ResponseHead) -> None:
         """Make ``answer`` the one answer of this request.
 
         Raises:
@@ -546,28 +541,28 @@ class Request:
         self._answer = answer
         self._owned_head = head
 
-    def release(self, answer: OwnedAnswer | TakenOver) -> None:
-        """Undo ``claim``: nothing of ``answer`` has gone out."""
+    def _release(self, answer: OwnedAnswer | TakenOver) -> None:
+        """Undo ``_claim``: nothing of ``answer`` has gone out."""
         if self._answer is answer:
             self._answer = self._owned_head = None
 
-    def run_head_hooks(self, head: ResponseHead) -> Sequence[BodyFilter]:
+    def _run_head_hooks(self, head: ResponseHead) -> Sequence[BodyFilter]:
         """Run the hooks on the final head, once."""
         hooks, self._hooks = self._hooks, ()
         return run_hooks(hooks, head) if hooks else ()
 
-    async def conclude(self) -> Response:
+    async def _conclude(self) -> Response:
         """Give the answer that routing has found without a handler: a refusal, a redirect, the methods there are."""
         outcome = self._outcome
         if isinstance(outcome, Response):
             return outcome
         raise outcome
 
-    def decide(self, outcome: HTTPException | TrioHTTPError | Response) -> None:
-        """Set what ``conclude`` gives."""
+    def _decide(self, outcome: HTTPException | TrioHTTPError | Response) -> None:
+        """Set what ``_conclude`` gives."""
         self._outcome = outcome
 
-    def enter_layer(self, depth: int) -> None:
+    def _enter_layer(self, depth: int) -> None:
         """Count a layer of middleware in.
 
         Raises:
@@ -577,13 +572,13 @@ class Request:
             raise RuntimeError("middleware called its handler twice for one request")
         self._layer = depth
 
-    def note_stream(self, response: Response) -> None:
+    def _note_stream(self, response: Response) -> None:
         """Remember a stream, so that it is closed even when middleware answers with something else."""
         chunks = stream_of(response)
         if chunks is not None:
             self._streams = [*(self._streams or ()), chunks]
 
-    def take_streams(self) -> list[Chunks]:
+    def _take_streams(self) -> list[Chunks]:
         """Return the streams that were remembered, once."""
         streams, self._streams = self._streams, None
         return streams or []

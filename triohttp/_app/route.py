@@ -141,16 +141,16 @@ class Route:
         self.handler = declaration.handler
         self.methods = declaration.methods
         self.method_keys = declaration.methods or (ANY_METHOD,)
-        self.app: App | None = next(filter(None, (router.as_app() for router in reversed(routers))), None)
+        self.app: App | None = next(filter(None, (router._as_app() for router in reversed(routers))), None)
         options = declaration.options
         own = (options.get("limits", {}), options.get("timeouts", {}), options.get("on_disconnect"))
-        self.settings = Settings([*(router.settings_level for router in routers), own])
-        self.compose()
+        self.settings = Settings([*(router._settings_level for router in routers), own])
+        self._compose()
 
-    def compose(self) -> None:
+    def _compose(self) -> None:
         """Work out the chain of middleware around the handler."""
         declaration, routers = self.declaration, self.routers
-        around = [middleware for router in routers for middleware in router.layers(outermost=router is routers[0])]
+        around = [middleware for router in routers for middleware in router._layers(outermost=router is routers[0])]
         self.answering = compose([*around, *declaration.middleware], declaration.answering, declaration.handler)
 
     def __repr__(self) -> str:

@@ -85,7 +85,7 @@ class Router:
             if not callable(function):
                 raise TypeError(f"middleware must be callable, not {clip(function)}")
         self._middleware = tuple(middleware)
-        self.settings_level: tuple[RouteLimits, RouteTimeouts, OnDisconnect | None] = (
+        self._settings_level: tuple[RouteLimits, RouteTimeouts, OnDisconnect | None] = (
             limits if limits is not None else {},
             timeouts if timeouts is not None else {},
             on_disconnect,
@@ -95,7 +95,7 @@ class Router:
         self._mounts: tuple[Mount, ...] = ()
         self._mounted_as: tuple[Mount, ...] = ()
 
-    def as_app(self) -> App | None:
+    def _as_app(self) -> App | None:
         """Return this router as the App that it may be."""
         return None
 
@@ -113,9 +113,9 @@ class Router:
 
     def _recompose(self) -> None:
         for route in self._table.routes:
-            route.compose()
+            route._compose()
 
-    def layers(self, *, outermost: bool) -> Sequence[Middleware]:
+    def _layers(self, *, outermost: bool) -> Sequence[Middleware]:
         """Return what this router puts around its routes; ``outermost`` when nothing is around it."""
         return self._middleware
 
@@ -241,7 +241,7 @@ class Router:
         """All routes, those of mounted routers included, in the order of their addition."""
         return self._table.routes
 
-    def has_route(self, name: str) -> bool:
+    def _has_route(self, name: str) -> bool:
         """Tell whether a route is called ``name``."""
         return name in self._table.names
 
