@@ -14,6 +14,8 @@ import pytest
 COMMAND = [sys.executable, "-m", "triohttp"]
 SECONDS = 60
 
+pytestmark = pytest.mark.wall_seconds(2 * SECONDS)
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

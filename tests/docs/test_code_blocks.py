@@ -136,7 +136,7 @@ def run_tests_of(page: Path, directory: Path) -> None:
     (directory / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name],
-        cwd=directory, capture_output=True, text=True, check=False, timeout=120,
+        cwd=directory, capture_output=True, text=True, check=False, timeout=80,
     )
     assert done.returncode == 0, f"{page.name}\n{done.stdout}{done.stderr}"
 
@@ -148,6 +148,7 @@ def awaits(statement: ast.stmt) -> bool:
     return bool(compiled.co_flags & inspect.CO_COROUTINE)
 
 
+@pytest.mark.wall_seconds(120)
 @pytest.mark.parametrize(
     "page", [one for one in PAGES if python_blocks(one)], ids=lambda page: str(page.relative_to(ROOT))
 )

@@ -21,6 +21,8 @@ from triohttp.testing import open_in_process
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS = 60
 
+pytestmark = pytest.mark.wall_seconds(2 * SECONDS)
+
 
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
