@@ -93,6 +93,8 @@ from triohttp._server.serve import open_server as open_server
 from triohttp._server.serve import serve as serve
 from triohttp._server.server import Server as Server
 from triohttp._server.server import ServerStatistics as ServerStatistics
+from triohttp._values.entity_tags import EntityTag as EntityTag
+from triohttp._values.entity_tags import EntityTags as EntityTags
 from triohttp._values.headers import Headers as Headers
 from triohttp._values.limits import ClientLimits as ClientLimits
 from triohttp._values.limits import ClientTimeouts as ClientTimeouts

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 import trio
 
-from triohttp import App, Request, Response, State, StateKey
+from triohttp import App, EntityTag, Request, Response, State, StateKey
 from triohttp.errors import BodyStateError, BodyTooLargeError, BodyTruncatedError, ContentError, ReadTimeout
 from triohttp.testing import RawResponse, open_in_process
 
@@ -100,6 +100,26 @@ async def test_dates_of_conditions(ask: Ask) -> None:
     headers = {"If-Modified-Since": "Sun, 06 Nov 1994 08:49:37 GMT", "If-Unmodified-Since": "yesterday"}
     assert (await ask(app, "GET /", headers=headers)).content == b"[784111777.0,null]"
     assert (await ask(app, "GET /")).content == b"[null,null]"
+
+
+async def test_entity_tags_of_conditions(ask: Ask) -> None:
+    """Parsed for comparison; If-Range is a tag or a date."""
+    tag = EntityTag("x")
+    app = app_that(
+        lambda r: [
+            r.if_match and r.if_match.matches_strong(tag),
+            r.if_none_match and r.if_none_match.matches_weak(tag),
+            str(r.if_range),
+        ]
+    )
+    date = "Sun, 06 Nov 1994 08:49:37 GMT"
+    cases: list[tuple[dict[str, str], object]] = [
+        ({"If-Match": '"x"', "If-None-Match": 'W/"x"', "If-Range": '"y"'}, [True, True, '"y"']),
+        ({"If-Match": 'W/"x"', "If-None-Match": "*", "If-Range": date}, [False, True, "784111777.0"]),
+        ({"If-Range": "nonsense"}, [None, None, "None"]),
+    ]
+    for headers, expected in cases:
+        assert (await ask(app, "GET /", headers=headers)).content == Response.json(expected).content
 
 
 async def test_limits_on_query_and_cookies_are_the_clients_mistake() -> None:

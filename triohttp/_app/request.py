@@ -20,6 +20,7 @@ import trio
 from triohttp._values import json
 from triohttp._values.cookies import Cookies, parse_cookies
 from triohttp._values.dates import parse_http_date
+from triohttp._values.entity_tags import EntityTag, EntityTags
 from triohttp._values.headers import Headers, HeadersInit
 from triohttp._values.media_types import MediaType, find_codec
 from triohttp._values.message import Address, RequestHead, ResponseHead, TLSInfo
@@ -286,6 +287,27 @@ class Request:
     def trailers(self) -> Headers | None:
         """The fields behind the content, once it has been received whole; None when there are none."""
         return self._exchange.content.trailers
+
+    @property
+    def if_match(self) -> EntityTags | None:
+        """The entity tags of If-Match; None without it."""
+        value = self.headers.get("if-match")
+        return None if value is None else EntityTags.parse(value)
+
+    @property
+    def if_none_match(self) -> EntityTags | None:
+        """The entity tags of If-None-Match; None without it."""
+        value = self.headers.get("if-none-match")
+        return None if value is None else EntityTags.parse(value)
+
+    @property
+    def if_range(self) -> EntityTag | float | None:
+        """The entity tag, or the date in seconds since 1970, of If-Range; None without it, or when it is neither."""
+        value = self.headers.get("if-range")
+        if value is None:
+            return None
+        tag = EntityTag.parse(value)
+        return tag if tag is not None else parse_http_date(value)
 
     @property
     def if_modified_since(self) -> float | None:
