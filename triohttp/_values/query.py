@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from typing import Self, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
@@ -20,8 +20,15 @@ __all__ = ["Query", "QueryInit", "QueryValue", "encode_query"]
 
 QueryValue: TypeAlias = str | int | float | bool | None
 """One value: True and False become ``true`` and ``false``; None leaves its name out."""
-QueryInit: TypeAlias = "Query | Mapping[str, QueryValue | Sequence[QueryValue]] | Iterable[tuple[str, QueryValue]]"
-"""What a query can be made of: a mapping, where a sequence gives a name several values, or pairs."""
+QueryInit: TypeAlias = (
+    "Query | Mapping[str, QueryValue | Sequence[QueryValue]] "
+    "| Sequence[tuple[str, QueryValue]] | ItemsView[str, QueryValue] | Iterator[tuple[str, QueryValue]]"
+)
+"""What a query can be made of: a mapping, where a sequence gives a name several values, or pairs.
+
+Any iterable of pairs will do. It is not called Iterable here because a dict is one too, of its keys, and a type checker
+that may choose between the two finds no type for ``{"page": 2, "tag": ["a", "b"]}``.
+"""
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
