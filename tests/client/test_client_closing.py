@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from triohttp import Client, ClientLimits, ClientTimeouts
+from triohttp import Client, ClientLimits, ClientTimeouts, Origin
 from triohttp.errors import ClientClosedError
 from triohttp.testing import RawConnection, open_scripted
 
@@ -59,7 +59,11 @@ async def test_whatever_a_client_does_ends_when_it_is_closed() -> None:
                     await client.get(url)
             ended.append(name)
 
-        mounts = {"http://hole.test": BlackHole(), "http://silent.test": silent, "http://halting.test": halting}
+        mounts: dict[str, Origin] = {
+            "http://hole.test": BlackHole(),
+            "http://silent.test": silent,
+            "http://halting.test": halting,
+        }
         limits = ClientLimits(connections=7, connections_per_origin=3)
         async with Client(mounts=mounts, limits=limits) as client:
             nursery.start_soon(expect_end, "dial", "http://hole.test/")

@@ -130,7 +130,7 @@ async def test_a_name_without_an_address() -> None:
             await trio.lowlevel.checkpoint()
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-        async def getnameinfo(self, *args: object) -> tuple[str, str]:  # type: ignore[override]
+        async def getnameinfo(self, *args: object) -> tuple[str, str]:
             raise AssertionError("not asked for")
 
     trio.socket.set_custom_hostname_resolver(Nowhere())

@@ -65,7 +65,8 @@ def test_a_url_that_no_request_can_have_is_refused(url: str) -> None:
 def test_params_are_merged_in_order() -> None:
     """The URL's own fields come first, then the client's, then the call's; lists repeat a name."""
     defaults = Defaults(None, DEFAULT_HEADERS, {"key": "k"})
-    request = build("http://h.test/?own=1", {"params": {"page": 2, "tag": ["a", "b"]}}, defaults=defaults)
+    options: RequestOptions = {"params": {"page": 2, "tag": ["a", "b"]}}
+    request = build("http://h.test/?own=1", options, defaults=defaults)
     assert request.url.query == "own=1&key=k&page=2&tag=a&tag=b"
 
 
@@ -119,7 +120,7 @@ def test_a_request_has_one_content(options: RequestOptions) -> None:
 def test_content_is_bytes_text_or_an_iterable(content: object) -> None:
     """Anything else is refused by name; a mapping is a form or JSON, and says which."""
     with pytest.raises(TypeError, match="content must be"):
-        build(options={"content": content})  # type: ignore[typeddict-item]  # what is tested
+        build(options={"content": content})  # type: ignore[arg-type]  # what is tested
 
 
 async def test_an_iterable_is_streamed() -> None:
@@ -193,7 +194,7 @@ def test_methods_keep_their_case_unless_they_are_the_usual_ones() -> None:
 def test_an_unknown_option_is_an_error() -> None:
     """A misspelt option is named, with those that there are."""
     with pytest.raises(TypeError, match=r"unknown option 'jsno'.*json"):
-        build(options={"jsno": 1})  # type: ignore[typeddict-unknown-key]  # what is tested
+        build(options={"jsno": 1})  # type: ignore[arg-type]  # what is tested
 
 
 def test_what_is_no_json_is_refused() -> None:

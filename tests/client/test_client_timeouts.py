@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from triohttp import Client, ClientLimits, ClientTimeouts
+from triohttp import Client, ClientLimits, ClientTimeouts, Origin
 from triohttp.errors import (
     ConnectTimeout,
     HeadTimeout,
@@ -222,7 +222,7 @@ async def test_a_scope_of_the_caller_stays_one(autojump_clock: trio.testing.Mock
         await connection.send_all(HEAD)
         await trio.sleep_forever()
 
-    mounts = {"http://hole.test": BlackHole(), "http://deaf.test": Deaf()}
+    mounts: dict[str, Origin] = {"http://hole.test": BlackHole(), "http://deaf.test": Deaf()}
     async with open_scripted(script) as server:
         async with Client(mounts={**mounts, server.url: server}, limits=limits) as client:
             for url in (*mounts, server.url):

@@ -260,8 +260,9 @@ async def test_an_idle_connection_expires(autojump_clock: trio.testing.MockClock
     line = Line()
     take(pool, A, line).release()
     await trio.sleep(4.9)
-    take(pool, A).release()
-    assert not line.closed
+    again = take(pool, A)
+    assert again.connection is line
+    again.release()
     await trio.sleep(5.1)
     take(pool, B).release()
     assert line.closed
