@@ -57,8 +57,13 @@ class Content(Protocol):
     trailers: Headers | None
     """The trailer section, once ``at_end``; None when there was none."""
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
-    async def aclose(self) -> None: ...
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return some content, at most ``max_bytes``; ``b""`` at its end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Receive nothing more."""
+        ...
 
 
 class Deadlines(Protocol):
@@ -82,32 +87,45 @@ class Exchange(Protocol):
     """What holds for this exchange; a route replaces it before the content is read."""
 
     @property
-    def info(self) -> ConnectionInfo: ...
+    def info(self) -> ConnectionInfo:
+        """The facts of the connection."""
+        ...
+
     @property
-    def timeouts(self) -> Timeouts: ...
-    @timeouts.setter
-    def timeouts(self, timeouts: Timeouts) -> None:
+    def timeouts(self) -> Timeouts:
         """As ``limits``; assigning it re-arms ``deadlines``."""
         ...
 
+    @timeouts.setter
+    def timeouts(self, timeouts: Timeouts) -> None: ...
     @property
-    def on_disconnect(self) -> OnDisconnect: ...
-    @on_disconnect.setter
-    def on_disconnect(self, policy: OnDisconnect) -> None:
+    def on_disconnect(self) -> OnDisconnect:
         """What the peer's leaving does to the handler."""
         ...
 
+    @on_disconnect.setter
+    def on_disconnect(self, policy: OnDisconnect) -> None: ...
+
     @property
-    def content(self) -> Content: ...
+    def content(self) -> Content:
+        """The content of the request."""
+        ...
+
     @property
     def content_length(self) -> int | None:
         """Bytes of content announced, 0 without content, None when only its end will tell; cheaper than ``content``."""
         ...
 
     @property
-    def deadlines(self) -> Deadlines: ...
+    def deadlines(self) -> Deadlines:
+        """What may be moved while the exchange runs."""
+        ...
+
     @property
-    def state(self) -> AnswerState: ...
+    def state(self) -> AnswerState:
+        """How far the answer has come."""
+        ...
+
     @property
     def draining(self) -> bool:
         """True once the server has begun to shut down."""

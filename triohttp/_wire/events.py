@@ -94,8 +94,17 @@ class Wire(Protocol):
         """Take bytes from the peer; ``b""`` is the end of its stream."""
         ...
 
-    def next_event(self) -> Event: ...
-    def start_next_cycle(self) -> None: ...
+    def next_event(self) -> Event:
+        """Return the next event, or the signal that says why there is none.
+
+        Raises:
+            RemoteProtocolError: the peer broke HTTP; raised again by every later call.
+        """
+        ...
+
+    def start_next_cycle(self) -> None:
+        """Begin the next exchange; both messages of this one are complete."""
+        ...
 
     def send_request(self, method: str, target: str, fields: FieldLines, length: int | None) -> bytes:
         """Return the bytes of a request head; ``length`` of the content decides the framing, None means chunked."""
@@ -109,8 +118,14 @@ class Wire(Protocol):
         """Return the bytes of a 1xx response, 101 included."""
         ...
 
-    def send_content(self, data: bytes) -> bytes: ...
-    def send_end(self, trailers: Headers | None = None) -> bytes: ...
+    def send_content(self, data: bytes) -> bytes:
+        """Return the bytes of some content, framed as the head announced it."""
+        ...
+
+    def send_end(self, trailers: Headers | None = None) -> bytes:
+        """Return the bytes that end a message; trailers go out only where the framing is chunked."""
+        ...
+
     def take_over(self) -> bytes:
         """Stop being HTTP and return what was received after the last message."""
         ...

@@ -11,6 +11,7 @@ Rule 3: nothing in here knows what a field means; that is fields.py.
 
 from __future__ import annotations
 
+import abc
 import re
 from typing import Final, NoReturn
 
@@ -62,7 +63,7 @@ def refuse(
     )
 
 
-class LineScanner:
+class LineScanner(abc.ABC):
     """Reads the lines of one section from the front of a growing buffer.
 
     Attributes:
@@ -131,9 +132,9 @@ class LineScanner:
     def _check_beginning(self, beginning: bytes, stop: int) -> None:
         """Judge the first bytes of the first line, whose text ends at ``stop`` or goes on."""
 
+    @abc.abstractmethod
     def _check_start_line(self, line: bytes, end: int) -> None:
         """Judge the first line."""
-        raise NotImplementedError
 
     def _check_line(self, line: bytes, end: int) -> None:
         if self._lines == 0:
