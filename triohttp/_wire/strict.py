@@ -11,7 +11,6 @@ Rule 3: nothing in here knows what a field means; that is fields.py.
 
 from __future__ import annotations
 
-import abc
 import re
 from typing import Final, NoReturn
 
@@ -63,7 +62,7 @@ def refuse(
     )
 
 
-class LineScanner(abc.ABC):
+class LineScanner:
     """Reads the lines of one section from the front of a growing buffer.
 
     Attributes:
@@ -132,9 +131,8 @@ class LineScanner(abc.ABC):
     def _check_beginning(self, beginning: bytes, stop: int) -> None:
         """Judge the first bytes of the first line, whose text ends at ``stop`` or goes on."""
 
-    @abc.abstractmethod
     def _check_start_line(self, line: bytes, end: int) -> None:
-        """Judge the first line."""
+        """Judge the first line, where the section begins with one that is no field line."""
 
     def _check_line(self, line: bytes, end: int) -> None:
         if self._lines == 0:
