@@ -63,7 +63,7 @@ from triohttp._app.owned import OwnedAnswer as OwnedAnswer
 from triohttp._app.owned import ResponseBody as ResponseBody
 from triohttp._app.owned import TakenOver as TakenOver
 from triohttp._app.request import Request as Request
-from triohttp._app.request import RequestBody as RequestBody
+from triohttp._app.request_body import RequestBody as RequestBody
 from triohttp._app.response import Response as Response
 from triohttp._app.route import Route as Route
 from triohttp._app.route import RouteOptions as RouteOptions

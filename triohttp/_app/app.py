@@ -17,22 +17,23 @@ import trio
 from triohttp._values.limits import RouteLimits, RouteTimeouts
 from triohttp._values.message import RequestHead
 from triohttp._values.service import AnswerState, Exchange, OnDisconnect
-from triohttp._values.status import check_status, content_allowed
-from triohttp.errors import BodyStateError, BodyTooLargeError, RoutingError, TransportError, clip
+from triohttp._values.status import check_status
+from triohttp.errors import BodyTooLargeError, RoutingError, TransportError, clip
 
 from .converters import Converter
 from .exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, PermanentRedirect
 from .faults import breaks_message, is_expected, mention, report, split, status_of
 from .handlers import Answering
 from .middleware import Handler, Middleware, compose, settle
-from .owned import NOT_BEGUN, ResponseBody, filter_whole
+from .owned import NOT_BEGUN
 from .pages import debug_page, is_loopback, plain_page
 from .paths import check_path
 from .pattern import Pattern
 from .request import Request
-from .response import Chunks, Response, take_for_sending
+from .response import Response
 from .route import Route
 from .router import Router
+from .sending import close_chunks, send_response
 from .state import State
 from .tree import ANY_METHOD, NO_VALUES, NOT_BY_ANY, matches_start
 
@@ -240,7 +241,7 @@ class App(Router):
                     request._blame(exc)
                     raise
             else:
-                await _send(request, response)
+                await send_response(request, response)
         except BaseException as exc:
             passing, error, raised = split(exc)
             if passing is not None:
@@ -367,7 +368,7 @@ class App(Router):
                 response = debug_page(request, raised)
             else:
                 response = plain_page(status)
-            await _send(request, response)
+            await send_response(request, response)
         except BaseException as exc:  # split() says what passes
             passing, second, _ = split(exc)
             if second is not None:
@@ -439,47 +440,3 @@ async def _call_error_handler(function: ErrorHandler[Exception], request: Reques
     if isinstance(result, HTTPException):
         return result.to_response()
     return settle(result, request, function)
-
-
-async def _send(request: Request, response: Response) -> None:
-    """Send a response that is not plain: hooks, a stream, an owned answer, or one that cannot be sent."""
-    exchange = request.exchange
-    if request._owned_response is not None:
-        if not response.sent:
-            raise BodyStateError("the handler owned its answer and returned another response")
-        return
-    head, content, chunks = take_for_sending(response)
-    if chunks is None:
-        filters = request._run_head_hooks(head)
-        try:
-            await exchange.respond(head, filter_whole(filters, content), response.trailers)
-        except TransportError as exc:
-            request._blame(exc)
-            raise
-        return
-    body = ResponseBody(request, exchange, head)
-    try:
-        if exchange.head.method == "HEAD" or not content_allowed(head.status):
-            await body._end_without_content()
-            return
-        if hasattr(chunks, "__aiter__"):
-            async for chunk in chunks:
-                await body.send_all(chunk)
-        else:
-            for chunk in chunks:
-                await body.send_all(chunk)
-        body.trailers = response.trailers
-        await body.aclose()
-    finally:
-        await close_chunks(chunks)
-
-
-async def close_chunks(chunks: Chunks) -> None:
-    """Close an iterable that owns something."""
-    aclose = getattr(chunks, "aclose", None)
-    if aclose is not None:
-        await aclose()
-        return
-    close = getattr(chunks, "close", None)
-    if close is not None:
-        close()

@@ -30,7 +30,6 @@ from triohttp._values.status import check_status
 from triohttp._values.url import URL
 from triohttp.errors import (
     BodyStateError,
-    BodyTooLargeError,
     ContentError,
     InvalidURLError,
     TrioHTTPError,
@@ -39,6 +38,7 @@ from triohttp.errors import (
 
 from .exceptions import HTTPException, UnsupportedMediaType
 from .owned import BodyFilter, HeadHook, OwnedAnswer, TakenOver, run_hooks
+from .request_body import RequestBody
 from .response import Response, sent_response, stream_of
 from .state import State
 
@@ -47,74 +47,7 @@ if TYPE_CHECKING:
     from .response import Chunks
     from .route import Route
 
-__all__ = ["Request", "RequestBody"]
-
-
-class RequestBody(trio.abc.ReceiveStream):
-    """A request's content as a trio receive stream.
-
-    It comes from the connection as it is received, so a client sends no faster than the handler reads. 100 (Continue)
-    goes out with the first receive, when the client waits for it.
-    """
-
-    def __init__(self, request: Request, exchange: Exchange) -> None:
-        self._request = request
-        self._content = exchange.content
-
-    @property
-    def length(self) -> int | None:
-        """Bytes announced, 0 without content; None when only the end will tell."""
-        return self._content.length
-
-    @property
-    def received(self) -> int:
-        """Bytes received so far."""
-        return self._content.received
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the end has been seen."""
-        return self._content.at_end
-
-    @property
-    def trailers(self) -> Headers | None:
-        """The fields behind the content, once its end has been seen; None when there are none."""
-        return self._content.trailers
-
-    @property
-    def max_bytes(self) -> int | None:
-        """Bound on the content, in bytes; it may be moved until it is passed. None lifts it."""
-        return self._content.max_bytes
-
-    @max_bytes.setter
-    def max_bytes(self, max_bytes: int | None) -> None:
-        self._content.max_bytes = max_bytes
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return some content, at most ``max_bytes``; ``b""`` at its end.
-
-        Cancellation: resumable.
-        Raises:
-            BodyTooLargeError: the content passes the bound of this stream, or says that it will.
-            BodyTruncatedError, DisconnectedError: the client went away in the middle.
-            ReadTimeout: content did not come, or came too slowly.
-            RemoteProtocolError: the framing is broken.
-        """
-        content = self._content
-        try:
-            bound, length = content.max_bytes, content.length
-            if bound is not None and length is not None and length > bound:
-                raise BodyTooLargeError(
-                    f"the content of {length} bytes passes max_body_bytes={bound}", limit="max_body_bytes", bound=bound
-                )
-            return await content.receive_some(max_bytes)
-        except TrioHTTPError as exc:
-            self._request._blame(exc)
-            raise
-
-    async def aclose(self) -> None:
-        """Receive nothing more; what is left is dealt with after the answer."""
-        await self._content.aclose()
+__all__ = ["Request"]
 
 
 class Request:
