@@ -167,6 +167,20 @@ async def test_an_exception_of_the_iterable_comes_out_unchanged() -> None:
     source.check_closed()
 
 
+async def test_an_exception_of_ours_from_the_iterable_is_the_iterables() -> None:
+    """A proxy's content comes from another exchange; when that ends early, it is not this server that went away."""
+    error = DisconnectedError("somebody else went away", phase="content")
+    source = Source(2, fails=error)
+    async with open_scripted(Recorder()) as server, Client(mounts={server.url: server}) as client:
+        with pytest.raises(DisconnectedError) as caught:
+            await client.put(server.url, content=source)
+        assert caught.value is error
+        assert not hasattr(error, "__notes__")
+        assert not error.sent
+        assert len(server.connections) == 1
+    source.check_closed()
+
+
 async def test_an_exception_in_the_iterables_cleanup_is_not_lost() -> None:
     """A failing ``finally`` of a generator is the program's business."""
 

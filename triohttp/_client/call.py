@@ -185,16 +185,15 @@ class Call:
 
     def check_upload(self) -> None:
         """Raise what the caller's iterable raised; what the server did to the upload is no error once it answered."""
-        error = self._upload.error if self._upload is not None else None
-        if error is not None and not isinstance(error, (DisconnectedError, trio.Cancelled)):
-            raise error
+        if self._upload is not None and self._upload.error is not None:
+            raise self._upload.error
 
     def failure(self) -> BaseException:
         """Return why the scope of the phase, which has just ended early, was cancelled."""
         if self._client_closed:
             return ClientClosedError("the client was closed before the exchange was over", sent=self.sent)
-        if self._upload is not None and self._upload.error is not None:
-            return self._upload.error
+        if self._upload is not None and (error := self._upload.error or self._upload.send_error) is not None:
+            return error
         if self._send_error is not None:
             return self._send_error
         if self.phases.phase == POOL:
@@ -202,7 +201,9 @@ class Call:
         return self.phases.expired(sent=self.sent)
 
     def explain(self, exc: TrioHTTPError) -> None:
-        """Add to an error what only the call knows."""
+        """Add to an error of ours what only the call knows."""
+        if self._upload is not None and exc is self._upload.error:
+            return  # perhaps of another exchange, which the content comes from: it stays as it is
         if isinstance(exc, TransportError):
             exc.sent = exc.sent or self.sent
             exc.safe_to_retry = not exc.sent
@@ -330,8 +331,8 @@ class Call:
         try:
             head = await exchange.receive_head(self._hear_interim)
         except DisconnectedError:
-            if upload.error is not None and not isinstance(upload.error, trio.Cancelled):
-                raise upload.error from None
+            if (error := upload.error or upload.send_error) is not None:
+                raise error from error.__cause__
             raise
         if request.expect_continue and not content.started:
             upload.stop()
@@ -348,15 +349,13 @@ class Call:
         """Hear from the upload's task that it is over: the wait for the head gets its deadline, or ends."""
         if upload is not self._upload or self.ended:
             return
-        error = upload.error
-        if error is None or isinstance(error, (DisconnectedError, trio.Cancelled)):
-            if self.phases.phase == UPLOAD:
-                if error is None:
-                    self.phases.enter(HEAD, self.phases.timeouts.head_seconds)
-                else:
-                    self.phases.enter(LATE_HEAD, LATE_HEAD_SECONDS)
-        elif self.phases.scope is not None:
+        if upload.error is not None:
+            assert self.phases.scope is not None
             self.phases.scope.cancel(reason="the content of the request failed")
+        elif self.phases.phase == UPLOAD and upload.send_error is None:
+            self.phases.enter(HEAD, self.phases.timeouts.head_seconds)
+        elif self.phases.phase == UPLOAD:
+            self.phases.enter(LATE_HEAD, LATE_HEAD_SECONDS)
 
     # -- the content ---------------------------------------------------------------------------------------------------
 

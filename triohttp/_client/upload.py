@@ -1,6 +1,6 @@
 """Sending streamed content, in a task beside the one that receives the answer.
 
-Rule 1: ``run`` never raises: its nursery is a detail of ours, so what happened is kept in ``error`` for the receiver.
+Rule 1: ``run`` never raises: its nursery is a detail of ours, so what happened is kept for the receiver.
 Rule 2: the deadline is about the server: it runs while bytes go out, never while the caller's iterable is asked.
 Rule 3: the iterable is closed by this task, outside the scope that stops the sending, so that its cleanup may await.
 """
@@ -15,7 +15,7 @@ import trio
 from triohttp._connection.client_exchange import ClientExchange
 from triohttp._values.headers import Headers
 from triohttp._values.limits import ClientTimeouts
-from triohttp.errors import LocalProtocolError, WriteTimeout
+from triohttp.errors import DisconnectedError, LocalProtocolError, WriteTimeout
 
 from .body import SLICE_BYTES, StreamedContent
 from .request import TrailersInit
@@ -39,7 +39,8 @@ class Upload:
     Attributes:
         may_send: set by the receiver when the server said 100 (Continue).
         done: it is over.
-        error: what ended it before its end; None when everything went out or it was stopped.
+        error: what the iterable raised, or a timeout; the exchange has failed.
+        send_error: the server, or the way there, took no more; an answer may be there all the same.
     """
 
     __slots__ = (
@@ -50,12 +51,14 @@ class Upload:
         "_finished",
         "_on_end",
         "_scope",
+        "_sending",
         "_stopped",
         "_timeouts",
         "_trailers",
         "done",
         "error",
         "may_send",
+        "send_error",
     )
 
     def __init__(
@@ -80,7 +83,9 @@ class Upload:
         self.may_send = trio.Event()
         self._ending = False  # the last bytes are going out: an answer now is no early one
         self.done = False
+        self._sending = False  # the exchange is at work, and not the iterable: whose error it is depends on that
         self.error: BaseException | None = None
+        self.send_error: DisconnectedError | None = None
 
     def stop(self) -> None:
         """Send nothing more; a part of the content may stay half sent, which ends the connection."""
@@ -113,29 +118,35 @@ class Upload:
         """Send everything, then close the iterable if it was begun."""
         try:
             with self._scope:
-                try:
-                    await self._send()
-                except trio.ClosedResourceError:
-                    if not self._stopped:  # else the connection was closed under us, on purpose
-                        raise
+                await self._send()
             if self._scope.cancelled_caught and not self._stopped:
                 seconds = self._timeouts.write_idle_seconds
                 self.error = WriteTimeout(
                     f"the server took nothing in {seconds:g} s", phase="send", seconds=seconds, sent=True
                 )
-        except BaseException as exc:  # noqa: BLE001  # kept, Cancelled too: the receiver is in the same scopes and raises its own
-            self.error = exc
+        except BaseException as exc:  # noqa: BLE001  # kept
+            self._keep(exc)
+        self._sending = False
         try:
             if self._content.started:
                 await self._content.aclose()
-        except BaseException as exc:  # noqa: BLE001  # kept as above
-            if self.error is None:
-                self.error = exc
+        except BaseException as exc:  # noqa: BLE001  # kept
+            self._keep(exc)
         self.done = True
         self._finished.set()
         on_end, self._on_end = self._on_end, None  # forgotten, since it knows this: no cycle is left behind
         assert on_end is not None
         on_end(self)
+
+    def _keep(self, exc: BaseException) -> None:
+        if isinstance(exc, trio.Cancelled):
+            return  # the receiver is in the same scopes and raises its own
+        if self._sending and isinstance(exc, DisconnectedError):
+            self.send_error = exc
+        elif self._sending and self._stopped and isinstance(exc, trio.ClosedResourceError):
+            return  # the connection was closed under us, on purpose
+        elif self.error is None:
+            self.error = exc
 
     async def _send(self) -> None:
         if self._expect:
@@ -152,7 +163,9 @@ class Upload:
             for start in range(0, len(piece), SLICE_BYTES):
                 self._ending = sent == length and start + SLICE_BYTES >= len(piece)
                 self._arm()
+                self._sending = True
                 await self._exchange.send(piece[start : start + SLICE_BYTES])
+            self._sending = False
             if blocks:
                 self._scope.deadline = math.inf
         if length is not None and sent != length:
@@ -160,7 +173,7 @@ class Upload:
         trailers = self._trailers
         if callable(trailers):
             trailers = trailers()
-        self._ending = True
+        self._ending = self._sending = True
         self._arm()
         await self._exchange.finish(None if trailers is None else Headers(trailers))
 
