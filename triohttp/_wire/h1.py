@@ -49,13 +49,13 @@ class H1Wire(H1Receiver):
         Raises:
             LocalProtocolError: a message is not complete, or the connection must close.
         """
-        if self._incoming is not _INCOMING_COMPLETE or self._outgoing is not _COMPLETE or not self.keep_alive:
+        if not self.at_cycle_end:
             raise LocalProtocolError("the connection is not ready for another exchange", slug="not-reusable")
         self._h11.start_next_cycle()
         self._incoming = _INCOMING_HEAD
         self._outgoing = _HEAD
         self._end = self._gate = None
-        self._switch_offered = self.close_delimited = False
+        self._switch_offered = self._expectation = self.close_delimited = False
         self.incoming_length = 0
         self._content_left = self._content_received = 0
 
@@ -108,7 +108,9 @@ class H1Wire(H1Receiver):
         switches = method == "CONNECT" and status < 300
         if switches and self._incoming is not _INCOMING_COMPLETE:
             raise LocalProtocolError("the content of CONNECT must be read before it is accepted", slug="out-of-order")
-        headers, keep, stated = _split_fields(fields)
+        headers, keep, stated = [field for field in fields if field[0].lower() not in _FRAMING_FIELDS], True, None
+        if len(headers) != len(fields):
+            headers, keep, stated = _split_fields(fields)
         outgoing = _CONTENT
         if status == 204 or status == 304 or switches:
             outgoing = _NO_CONTENT
@@ -128,13 +130,13 @@ class H1Wire(H1Receiver):
             or not keep
             or self._incoming is _INCOMING_HEAD
             # RFC 9110 §10.1.1: nobody knows whether the content that the client holds back will follow.
-            or self.expects_continue
+            or (self._expectation and self.expects_continue)
         ):
             self._persistent = False
             if not switches:
                 headers.append(_CLOSE)
         try:
-            data = self._h11.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
+            data = self._h11.send(_response(status, tuple(headers)))
         except h11.LocalProtocolError as exc:
             raise LocalProtocolError(str(exc), slug="response-head") from exc
         if self._incoming is _INCOMING_HEAD:

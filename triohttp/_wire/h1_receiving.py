@@ -103,6 +103,7 @@ class H1Receiver:
         "_content_received",
         "_end",
         "_error",
+        "_expectation",
         "_gate",
         "_h11",
         "_heads",
@@ -157,6 +158,7 @@ class H1Receiver:
         self._outgoing_left: int | None = 0
         self._persistent = True
         self._switch_offered = False
+        self._expectation = False
         self._method = ""
         self._version = "1.1"
         self._heads = 0
@@ -180,7 +182,12 @@ class H1Receiver:
     @property
     def expects_continue(self) -> bool:
         """The client waits for 100 (Continue) and none of its content has come in."""
-        return self._h11.they_are_waiting_for_100_continue and not self._pending and self.incoming_length != 0
+        return (
+            self._expectation
+            and not self._pending
+            and self.incoming_length != 0
+            and self._h11.they_are_waiting_for_100_continue
+        )
 
     @property
     def keep_alive(self) -> bool:
@@ -193,7 +200,9 @@ class H1Receiver:
     @property
     def at_cycle_end(self) -> bool:
         """Both messages are complete and ``start_next_cycle`` may be called."""
-        return self._incoming is _COMPLETE and self._outgoing is _OUTGOING_COMPLETE and self.keep_alive
+        if self._incoming is not _COMPLETE or self._outgoing is not _OUTGOING_COMPLETE or not self._persistent:
+            return False
+        return self.keep_alive if self.role is _CLIENT else not self.close_after
 
     @property
     def buffered(self) -> bytes:
@@ -366,6 +375,7 @@ class H1Receiver:
                 length = value
         if found & _DELICATE and (found & _DELICATE != _LENGTH or _PLAIN_LENGTH.search(head) is None):
             doubtful = True
+            self._expectation = found & _EXPECT > 0
         if doubtful:
             self._doubt(head)
         try:
