@@ -333,9 +333,16 @@ class StreamTransport:
         return bool(ask()) if ask is not None else True
 
     async def send_eof(self) -> bool:
-        """Close the sending half where the stream can; True when the receiving half goes on."""
-        if isinstance(self.stream, trio.abc.HalfCloseableStream):
-            await self.stream.send_eof()
+        """Close the sending half where the stream can; True when the receiving half goes on.
+
+        Under TLS it is the stream below that ends: our TLS never says close_notify (``https_compatible``), so its peer
+        sees the same end as when the connection is closed, only without the risk of a reset.
+        """
+        below = self.stream
+        while isinstance(below, trio.SSLStream):
+            below = below.transport_stream
+        if isinstance(below, trio.abc.HalfCloseableStream):
+            await below.send_eof()
             return True
         await checkpoint_if_cancelled()
         return False
