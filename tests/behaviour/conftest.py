@@ -13,7 +13,7 @@ Rule 2: what was opened through a network is closed with it: clients first, then
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import pytest
@@ -98,9 +98,21 @@ class Network:
         raise_handler_errors: bool = True,
     ) -> Site:
         """Serve an app until the test ends."""
-        opener = self._open_in_memory if self.in_memory else self._open_on_socket
-        self._site = await self._servers.hold(opener(app, limits, timeouts, raise_handler_errors))
+        site = self.new_site(app, limits=limits, timeouts=timeouts, raise_handler_errors=raise_handler_errors)
+        self._site = await self._servers.hold(site)
         return self._site
+
+    def new_site(
+        self,
+        app: Servable,
+        *,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        raise_handler_errors: bool = True,
+    ) -> AbstractAsyncContextManager[Site]:
+        """Serve an app for a block of the test's own; the end of the block waits for nobody."""
+        opener = self._open_in_memory if self.in_memory else self._open_on_socket
+        return opener(app, limits, timeouts, raise_handler_errors)
 
     def new_client(
         self,

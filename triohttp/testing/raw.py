@@ -69,6 +69,7 @@ class RawConnection:
         self.stream = stream
         self._received = bytearray()
         self._read = 0  # how much of it has been handed out or made into messages
+        self._ended = False
 
     @property
     def received(self) -> bytes:
@@ -215,7 +216,11 @@ class RawConnection:
         raise BodyTruncatedError("the peer ended the connection inside of a message", received=len(content))
 
     async def _receive(self) -> bytes:
+        if self._ended:  # asking a TLS stream again is an error where it ended without a close_notify
+            await trio.lowlevel.checkpoint()
+            return b""
         data = bytes(await self.stream.receive_some(65536))
+        self._ended = not data
         self._received += data
         return data
 

@@ -67,7 +67,7 @@ class SweepRun(trio.abc.Instrument):
     def __init__(self, point: CancelPoint | None) -> None:
         self.point = point
         self.reached = False
-        """True once the block was cancelled."""
+        """True once the block was cancelled, or the action done."""
         self.ended_by_cancellation = False
         """True once the cancellation came out of the block as ``Cancelled``, and not as a result or another error."""
         self.stack = ""
@@ -82,7 +82,7 @@ class SweepRun(trio.abc.Instrument):
 
         Args:
             action: what to do instead of cancelling the block, such as resetting the peer's connection or cancelling
-                the server; it must not await.
+                the server; it must not await. It is done one round of the scheduler after its point.
             every_task: count the steps of all tasks while the block runs, not only its own; this finds what happens
                 when the cancellation comes at odds with the progress of the other end.
         """
@@ -90,7 +90,7 @@ class SweepRun(trio.abc.Instrument):
             raise RuntimeError("a sweep's block may be entered only once a run")
         self._used = True
         with trio.CancelScope() as scope:
-            self._block = _Block(trio.lowlevel.current_task(), every_task, scope.cancel if action is None else action)
+            self._block = _Block(trio.lowlevel.current_task(), every_task, scope, action)
             try:
                 yield
             finally:
@@ -116,12 +116,24 @@ class SweepRun(trio.abc.Instrument):
         point = self.point
         if point is None or self.reached or point.moment != moment or point.step != self._step:
             return
-        self.reached = True
         self.stack = _describe_stack(block.task)
+        if block.action is None:
+            self.reached = True
+            block.scope.cancel()
+        else:
+            # Within an instrument the task that has just made its step still counts as running, and closing a socket
+            # that it waits for would not wake it: the action is another task's, in the next round.
+            trio.lowlevel.current_trio_token().run_sync_soon(self._act, block, block.action)
+
+    def _act(self, block: _Block, action: Callable[[], object]) -> None:
+        if self._block is not block:
+            return  # it has ended meanwhile
+        self.reached = True
         try:
-            block.action()
-        except Exception as error:  # noqa: BLE001  # trio would switch the instrument off and go on
+            action()
+        except Exception as error:  # noqa: BLE001  # raised at the end of the block; here it would be trio's end
             self._failure = error
+            block.scope.cancel()  # a block that waits for the action must not wait for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +142,8 @@ class _Block:
 
     task: trio.lowlevel.Task
     every_task: bool
-    action: Callable[[], object]
+    scope: trio.CancelScope
+    action: Callable[[], object] | None
 
     def counts(self, task: trio.lowlevel.Task) -> bool:
         return self.every_task or task is self.task
