@@ -245,7 +245,7 @@ class App(Router):
         except BaseException as exc:
             passing, error, raised = split(exc)
             if passing is not None:
-                if raised is not None:
+                if error is not None and raised is not None and not is_expected(error, request):
                     report(raised, request, "failed while it was cancelled")
                 if passing is exc:
                     raise
