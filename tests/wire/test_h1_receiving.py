@@ -103,6 +103,7 @@ def test_an_error_is_final():
     with pytest.raises(RemoteProtocolError) as second:
         wire.next_event()
     assert second.value is first.value
+    assert wire.buffered == b""
     assert not wire.keep_alive
     assert not wire.at_cycle_end
 

@@ -64,7 +64,7 @@ class Outgoing(enum.Enum):
     SWITCHED = "no longer HTTP"
 
 
-# Members by a short name: looking one up through its class costs as much as a regular expression's call.
+# Members by a short name: a look-up through the class is dear enough to count, a dozen times a message.
 _HEAD, _COUNTED, _CHUNKED, _UNTIL_END = Incoming.HEAD, Incoming.COUNTED, Incoming.CHUNKED, Incoming.UNTIL_END
 _COMPLETE, _SWITCHED = Incoming.COMPLETE, Incoming.SWITCHED
 _NEED_DATA, _PAUSED, _ENDED = Signal.NEED_DATA, Signal.PAUSED, Signal.ENDED
@@ -212,11 +212,12 @@ class H1Receiver:
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the peer; ``b""`` is the end of its stream."""
+        """Take bytes from the peer; ``b""`` is the end of its stream. After an error they are thrown away."""
         if not data:
             self._peer_ended = True
         elif not self._pending:
-            self._pending = data
+            if self._error is None:
+                self._pending = data
         else:
             if type(self._pending) is bytes:
                 self._pending = bytearray(self._pending)
