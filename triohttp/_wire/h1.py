@@ -35,6 +35,7 @@ _SERVER, _CLIENT = Role.SERVER, Role.CLIENT
 _CLOSE: Final = (b"Connection", b"close")
 _END_OF_MESSAGE: Final = h11.EndOfMessage()
 _FRAMING_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_SPECIAL_FIELDS: Final = _FRAMING_FIELDS | {b"set-cookie"}
 _METHODS_WITH_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -108,9 +109,11 @@ class H1Wire(H1Receiver):
         switches = method == "CONNECT" and status < 300
         if switches and self._incoming is not _INCOMING_COMPLETE:
             raise LocalProtocolError("the content of CONNECT must be read before it is accepted", slug="out-of-order")
-        headers, keep, stated = [field for field in fields if field[0].lower() not in _FRAMING_FIELDS], True, None
+        headers, keep, stated = [field for field in fields if field[0].lower() not in _SPECIAL_FIELDS], True, None
+        make = _usual_response
         if len(headers) != len(fields):
             headers, keep, stated = _split_fields(fields)
+            make = _new_response
         outgoing = _CONTENT
         if status == 204 or status == 304 or switches:
             outgoing = _NO_CONTENT
@@ -136,7 +139,7 @@ class H1Wire(H1Receiver):
             if not switches:
                 headers.append(_CLOSE)
         try:
-            data = self._h11.send(_response(status, tuple(headers)))
+            data = self._h11.send(make(status, tuple(headers)))
         except h11.LocalProtocolError as exc:
             raise LocalProtocolError(str(exc), slug="response-head") from exc
         if self._incoming is _INCOMING_HEAD:
@@ -281,10 +284,13 @@ def _agreed(length: int | None, stated: int | None) -> int | None:
     return stated
 
 
-@functools.lru_cache(maxsize=512)
-def _response(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> h11.Response:
-    """Return the event of a response head; making one checks every byte of it, and most go out more than once."""
+def _new_response(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> h11.Response:
+    """Return the event of a response head; making one checks every byte of it."""
     return h11.Response(status_code=status, headers=list(headers), reason=_reason(status))
+
+
+_usual_response = functools.lru_cache(maxsize=128)(_new_response)
+"""The same for heads that may be kept: most go out again within the second. Cookies are nobody else's, and not kept."""
 
 
 @functools.cache
