@@ -16,6 +16,7 @@ from harness.bursts import measure_bursts
 from harness.client import measure_clients
 from harness.environment import BENCH, environment_python, installed_versions
 from harness.hostile_head import measure_hostile_heads
+from harness.instructions import measure_instructions
 from harness.parts import measure_parts
 from harness.peers import CLIENTS, SERVERS, chosen
 from harness.report import Report, progress
@@ -23,6 +24,7 @@ from harness.server import measure_servers
 
 _SHOWN_VERSIONS = ("triohttp", "trio", "h11", "uvicorn", "starlette", "hypercorn", "aiohttp", "httpx", "httpx2")
 _BURST_SERVERS = "triohttp_app,uvicorn_h11_starlette,hypercorn_trio_starlette,aiohttp_web"
+_COUNTED_SERVERS = "triohttp_app,uvicorn_h11_starlette"
 _HOSTILE_SERVERS = "triohttp_app,aiohttp_web,uvicorn_h11_starlette,hypercorn_trio_starlette"
 
 
@@ -44,6 +46,7 @@ def _arguments() -> argparse.Namespace:
         ("client", "CPU of the client process a request, 1 and 50 at once, against nginx"),
         ("micro", "CPU of single parts in memory: wire, header fields, URL"),
         ("all", "everything above"),
+        ("instructions", "instructions of the server process a request, under valgrind; not part of all"),
     ):
         sub = subcommands.add_parser(name, help=text, description=text, parents=[common])
         if name not in ("micro", "all"):
@@ -80,6 +83,10 @@ def main() -> None:
         report.add(measure_clients(python, chosen(CLIENTS, peers), rounds=rounds, seconds=arguments.seconds or 2.0))
     if wanted in ("micro", "all"):
         report.add(measure_parts(python, repeats=3 if arguments.quick else 7))
+    if wanted == "instructions":
+        servers = chosen(SERVERS, peers or _COUNTED_SERVERS)
+        seconds = arguments.seconds or (5.0 if arguments.quick else 15.0)
+        report.add(measure_instructions(python, servers, seconds=seconds, connections=connections))
     progress(f"written to {report.write(arguments.output)}")
 
 

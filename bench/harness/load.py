@@ -39,6 +39,7 @@ def _command(port: int, fields: int, connections: int, seconds: float) -> list[s
     if wrk is None:
         raise SystemExit("bench: wrk is needed for the load (apt-get install wrk)")
     command = [wrk, "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
+    command += ["--timeout", "60s"]  # a slow answer is an answer
     for field in FIELDS[fields]:
         command += ["--header", field]
     return pinned(LOAD_CORE, [*command, f"http://127.0.0.1:{port}{TARGET}"])

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ MEASURED_CORE = 0
 LOAD_CORE = 1
 _START_SECONDS = 15.0
 _STOP_SECONDS = 3.0
+_SLOWED_BY = 20.0  # by an instrument such as valgrind
 
 
 def pinned(core: int, command: Sequence[str]) -> list[str]:
@@ -59,6 +60,8 @@ class Program:
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
         self.port = port
+        self.output = b""
+        """What it wrote, once it has ended."""
 
     def cpu_seconds(self) -> float:
         """Return the processor time used so far by the program and its living children."""
@@ -78,32 +81,54 @@ def _family(pid: int) -> Iterator[int]:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, *, core: int = MEASURED_CORE) -> Iterator[Program]:
+def running(
+    command: Sequence[str],
+    port: int,
+    *,
+    core: int = MEASURED_CORE,
+    environment: Mapping[str, str] | None = None,
+    slow: bool = False,
+) -> Iterator[Program]:
     """Run a server program for the length of the block; the block begins once it accepts connections.
 
+    Args:
+        command: what to run.
+        port: where it will listen.
+        core: where it runs.
+        environment: variables that it gets beside ours.
+        slow: it runs under an instrument, and gets twenty times as long to start and to stop.
     Raises:
         RuntimeError: the program ended, or did not listen in time; what it wrote is in the message.
     """
+    patience = _SLOWED_BY if slow else 1.0
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            pinned(core, command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            pinned(core, command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
         )
+        program = Program(process, port)
+        failure: RuntimeError | None = None
         try:
-            try:
-                _wait_listening(process, port)
-                yield Program(process, port)
-                if process.poll() is not None:
-                    raise RuntimeError(f"the program ended by itself with {process.returncode}")
-            except RuntimeError as error:
-                output.seek(0)
-                written = output.read().decode(errors="replace")
-                raise RuntimeError(f"{' '.join(command)}: {error}\n{written[-4000:]}") from error
+            _wait_listening(process, port, _START_SECONDS * patience)
+            yield program
+            if process.poll() is not None:
+                raise RuntimeError(f"the program ended by itself with {process.returncode}")
+        except RuntimeError as error:
+            failure = error
         finally:
-            _stop(process)
+            _stop(process, _STOP_SECONDS * patience)
+            output.seek(0)
+            program.output = output.read()
+        if failure is not None:
+            written = program.output.decode(errors="replace")[-4000:]
+            raise RuntimeError(f"{' '.join(command)}: {failure}\n{written}") from failure
 
 
-def _wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+def _wait_listening(process: subprocess.Popen[bytes], port: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -113,10 +138,10 @@ def _wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError(f"the program does not listen on port {port}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
     process.terminate()
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:  # a peer may hold on to connections; nothing is measured any more
         process.kill()
         process.wait()
