@@ -110,10 +110,10 @@ class H1Wire(H1Receiver):
         if switches and self._incoming is not _INCOMING_COMPLETE:
             raise LocalProtocolError("the content of CONNECT must be read before it is accepted", slug="out-of-order")
         headers, keep, stated = [field for field in fields if field[0].lower() not in _SPECIAL_FIELDS], True, None
-        make = _usual_response
+        plain = True
         if len(headers) != len(fields):
             headers, keep, stated = _split_fields(fields)
-            make = _new_response
+            plain = False
         outgoing = _CONTENT
         if status == 204 or status == 304 or switches:
             outgoing = _NO_CONTENT
@@ -139,7 +139,8 @@ class H1Wire(H1Receiver):
             if not switches:
                 headers.append(_CLOSE)
         try:
-            data = self._h11.send(make(status, tuple(headers)))
+            event = (_usual_response if plain else _new_response)(status, tuple(headers))
+            data = self._h11.send(event)
         except h11.LocalProtocolError as exc:
             raise LocalProtocolError(str(exc), slug="response-head") from exc
         if self._incoming is _INCOMING_HEAD:
