@@ -81,6 +81,10 @@ class Programs:
         quiet = ("-q", "-sS", "--max-time", str(CURL_SECONDS))
         return await self.run("curl", *quiet, *arguments, content=content, check=check)
 
+    def beside_tests(self, name: str) -> Path:
+        """Return where a file is that lies beside the tests."""
+        return HERE / name
+
     async def node(self, script: str, *arguments: str | Path) -> Finished:
         """Run a script that lies beside the tests."""
         return await self.run("node", HERE / script, *arguments)
