@@ -1,5 +1,6 @@
 # The commands people use; continuous integration uses the same ones.
-# Each is run by `uv run`, which makes the environment on first use.
+# Each is run by `uv run`, which makes the environment on first use. A line that begins with "-" is one that people end
+# with Ctrl-C: without it just would call that an error.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
@@ -9,11 +10,11 @@ default:
 
 # Serve the demo page and call it with the client; Ctrl-C ends it (`--once`: only the calls, `--port N`)
 demo *args:
-    uv run --no-dev triohttp demo {{ args }}
+    -uv run --no-dev triohttp demo {{ args }}
 
 # Serve the smallest example on http://127.0.0.1:8080
 serve *args:
-    uv run --no-dev python examples/hello.py {{ args }}
+    -uv run --no-dev python examples/hello.py {{ args }}
 
 # Run the tests; arguments go to pytest
 test *args:
