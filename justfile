@@ -23,10 +23,10 @@ test *args:
 # Everything that has to pass before a change goes in
 check: lint types test docs
 
-# Static types: the package and the examples, strictly
+# Static types, strictly: the package, the examples, and what a checker knows of the public names
 types:
     uv run mypy
-    uv run mypy examples
+    uv run mypy examples tests/typing
 
 # Style and the usual mistakes
 lint:

@@ -1,0 +1,104 @@
+"""What a type checker knows of the public names; ``just types`` checks this file, nothing runs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import assert_type
+
+import trio
+
+from triohttp import (
+    App,
+    Client,
+    ClientResponse,
+    ClientResponseStream,
+    Handler,
+    Headers,
+    Limits,
+    Middleware,
+    Request,
+    RequestBody,
+    Response,
+    ResponseBody,
+    Server,
+    ServerStatistics,
+    StateKey,
+    open_server,
+    serve,
+)
+from triohttp.lowlevel import Address, Exchange, ResponseHead, TLSInfo
+from triohttp.testing import InProcessServer, RawConnection, RawResponse, open_in_process
+
+COUNT: StateKey[int] = StateKey("count")
+
+
+@asynccontextmanager
+async def lifespan(app: App) -> AsyncIterator[None]:
+    app.state[COUNT] = 0
+    yield
+
+
+app = App(lifespan=lifespan)
+
+
+@app.get("/{name}", limits={"max_body_bytes": None}, timeouts={"handler_seconds": 3}, on_disconnect="finish")
+async def handler(request: Request) -> Response:
+    assert_type(request.app.state[COUNT], int)
+    assert_type(request.headers.get("accept"), str | None)
+    assert_type(request.query.get_all("q"), list[str])
+    assert_type(request.peer, Address)
+    assert_type(request.tls, TLSInfo | None)
+    assert_type(request.body, RequestBody)
+    assert_type(await request.read(), bytes)
+    assert_type(await request.text(), str)
+    assert_type(await request.json(), object)
+    return Response.text("", status=201)
+
+
+@app.post("/")
+async def owner(request: Request) -> None:
+    async with request.respond(200, {"a": "b"}) as body:
+        assert_type(body, ResponseBody)
+        await body.send_all(b"")
+
+
+def middleware(name: str) -> Middleware:
+    async def around(request: Request, handler: Handler) -> Response:
+        response = await handler(request)
+        assert_type(response, Response)
+        response.headers[name] = "yes"
+        return response
+
+    return around
+
+
+async def service(exchange: Exchange) -> None:
+    await exchange.respond(ResponseHead(200, Headers()), b"")
+
+
+async def serving() -> None:
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(serve, app, "127.0.0.1", 0)
+        assert_type(server.urls, list[str])
+        assert_type(server.statistics(), ServerStatistics)
+        await server.shutdown(grace=1)
+    async with open_server(service, limits=Limits(max_body_bytes=None)) as other:
+        assert_type(other, Server)
+
+
+async def calling() -> None:
+    async with Client("http://a.test", headers=[("a", "b")]) as client:
+        assert_type(client, Client)
+        assert_type(await client.get("/", params={"q": [1, 2]}), ClientResponse)
+        async with client.stream("POST", "/", content=[b""]) as response:
+            assert_type(response, ClientResponseStream)
+            assert_type(await response.read(), bytes)
+
+
+async def testing() -> None:
+    async with open_in_process(app) as server:
+        assert_type(server, InProcessServer)
+        raw = await server.open_raw()
+        assert_type(raw, RawConnection)
+        assert_type(await raw.read_response(), RawResponse)
