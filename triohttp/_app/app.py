@@ -309,6 +309,7 @@ class App(Router):
         error = BodyTooLargeError(
             f"the content of {length} bytes passes max_body_bytes={bound}", limit="max_body_bytes", bound=bound
         )
+        request.exchange.content.refuse(error)
         request._blame(error)
         request._decide(error)
         return self._refusal(route.routers)

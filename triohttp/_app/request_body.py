@@ -12,7 +12,7 @@ import trio
 
 from triohttp._values.headers import Headers
 from triohttp._values.service import Exchange
-from triohttp.errors import BodyTooLargeError, TrioHTTPError
+from triohttp.errors import TrioHTTPError
 
 if TYPE_CHECKING:
     from .request import Request
@@ -70,14 +70,8 @@ class RequestBody(trio.abc.ReceiveStream):
             ReadTimeout: content did not come, or came too slowly.
             RemoteProtocolError: the framing is broken.
         """
-        content = self._content
         try:
-            bound, length = content.max_bytes, content.length
-            if bound is not None and length is not None and length > bound:
-                raise BodyTooLargeError(
-                    f"the content of {length} bytes passes max_body_bytes={bound}", limit="max_body_bytes", bound=bound
-                )
-            return await content.receive_some(max_bytes)
+            return await self._content.receive_some(max_bytes)
         except TrioHTTPError as exc:
             self._request._blame(exc)
             raise

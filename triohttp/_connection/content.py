@@ -109,6 +109,11 @@ class IncomingContent(trio.abc.ReceiveStream):
             self._rest = b""
         return True
 
+    def refuse(self, error: TrioHTTPError) -> None:
+        """Receive nothing more: ``error`` says why, and is what every later receive raises."""
+        self._rest = b""
+        self.error = error
+
     async def aclose(self) -> None:
         """Receive nothing more; the connection deals with what is left when the exchange ends."""
         self._closed = True

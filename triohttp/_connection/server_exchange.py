@@ -18,7 +18,14 @@ from triohttp._values.limits import Limits, Timeouts
 from triohttp._values.message import ConnectionInfo, RequestHead, ResponseHead
 from triohttp._values.service import AnswerState, OnDisconnect
 from triohttp._wire.events import EndOfContent, Event, FieldLines, Signal
-from triohttp.errors import BodyStateError, DisconnectedError, LocalProtocolError, ReadTimeout, TrioHTTPError
+from triohttp.errors import (
+    BodyStateError,
+    BodyTooLargeError,
+    DisconnectedError,
+    LocalProtocolError,
+    ReadTimeout,
+    TrioHTTPError,
+)
 
 from .connection import CONTENT_READ_BYTES, Connection
 from .content import IncomingContent
@@ -208,7 +215,17 @@ class ServerExchange:
     async def _pull(self) -> Event:
         connection = self._connection
         wire = connection.wire
-        while (event := wire.next_event()) is Signal.NEED_DATA:
+        while True:
+            event = wire.next_event()
+            bound = self.content.max_bytes
+            if bound is not None and wire.announced > bound:  # before it is asked for, and before it has come
+                raise BodyTooLargeError(
+                    f"the content of {wire.announced} bytes or more passes max_body_bytes={bound}",
+                    limit="max_body_bytes",
+                    bound=bound,
+                )
+            if event is not Signal.NEED_DATA:
+                return event
             if wire.expects_continue and self.state in (AWAITED, STAGED):
                 await self._send_interim(100, [])
             try:
@@ -216,17 +233,19 @@ class ServerExchange:
             except trio.BrokenResourceError as exc:
                 raise DisconnectedError("the client reset the connection", phase="content") from exc
             wire.receive(data)
-        return event
 
     async def _receive(self, connection: Connection) -> bytes:
         timeouts = self._timeouts
         began = trio.current_time()
-        allowed = timeouts.body_idle_seconds
-        if timeouts.body_min_rate and self._content is not None:
-            earned = self._content.received / timeouts.body_min_rate
-            allowed = min(allowed, max(0.0, timeouts.rate_grace_seconds + earned - self._waited))
         moved = self._deadlines.body_moved if self._deadlines is not None else None
-        connection.read_deadline = began + allowed if moved is None else moved
+        if moved is None and timeouts.body_min_rate:
+            # Judged when something has come: silence has a bound of its own, which an honest pause may use up.
+            earned = self.content.received / timeouts.body_min_rate
+            if self._waited > timeouts.rate_grace_seconds + earned:
+                connection.wire.close_after = True
+                rate = f"content came at less than {timeouts.body_min_rate:g} bytes a second"
+                raise ReadTimeout(rate, phase="content")
+        connection.read_deadline = began + timeouts.body_idle_seconds if moved is None else moved
         connection.due(connection.read_deadline)
         try:
             return await connection.transport.receive(CONTENT_READ_BYTES)
@@ -234,11 +253,9 @@ class ServerExchange:
             if woken.why != "timeout":
                 raise trio.ClosedResourceError(f"this connection was closed: {woken.why}") from None
             connection.wire.close_after = True
-            raise ReadTimeout(
-                f"no content came for {timeouts.body_idle_seconds:g} s, or it came too slowly",
-                phase="content",
-                seconds=timeouts.body_idle_seconds,
-            ) from None
+            idle = timeouts.body_idle_seconds
+            message = f"no content came for {idle:g} s" if moved is None else "no content came by its deadline"
+            raise ReadTimeout(message, phase="content", seconds=idle) from None
         finally:
             connection.read_deadline = math.inf
             self._waited += trio.current_time() - began

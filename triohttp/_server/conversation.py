@@ -26,7 +26,7 @@ from triohttp._wire.events import Signal
 from triohttp.errors import DisconnectedError, InternalError, RemoteProtocolError, TransportError, TrioHTTPError
 
 from .firewall import report
-from .records import AccessRecord, access_log, server_log
+from .records import AccessRecord, access_log, as_reject, server_log
 
 if TYPE_CHECKING:
     from .server import Server
@@ -220,19 +220,21 @@ class Conversation:
             server_log.error("the service returned in the middle of its answer; the answer was cut")
             exchange.cut()
         error = exchange.content_error
-        if isinstance(error, RemoteProtocolError):
+        reject = None if error is None else as_reject(error, exchange.received_bytes)
+        if reject is not None:
             self._server.rejects += 1
-            self._server.reject_log.write(error, exchange.status or None, connection.info, self._requests)
+            self._server.reject_log.write(reject, exchange.status or None, connection.info, self._requests)
 
     async def _fault(self, exchange: ServerExchange, error: BaseException) -> None:
         """Answer for a service that raised: the status of one of our errors, which is the peer's doing, or 500."""
         status = error.status if isinstance(error, TrioHTTPError) else 500
-        if isinstance(error, RemoteProtocolError) and error is not exchange.content_error:
-            # The service rejects the request: a path that climbs out of the root, for example.
+        if isinstance(error, RemoteProtocolError):
             status = error.suggested_status
-            exchange.close_after()
-            self._server.rejects += 1
-            self._server.reject_log.write(error, status, self._connection.info, self._requests)
+            if error is not exchange.content_error:
+                # The service rejects the request: a path that climbs out of the root, for example.
+                exchange.close_after()
+                self._server.rejects += 1
+                self._server.reject_log.write(error, status, self._connection.info, self._requests)
         if status == 500:
             server_log.error("the service failed: %r", error, exc_info=error)
         if status is None:

@@ -1,7 +1,7 @@
 """What a server says through ``logging``: one record for each reject, one for each answer, one for each fault.
 
-Loggers: ``triohttp.reject`` (requests refused before any handler), ``triohttp.access`` (one ``AccessRecord`` an
-answer), ``triohttp.server`` (faults, listeners, shutdown).
+Loggers: ``triohttp.reject`` (requests refused before any handler, or for their content), ``triohttp.access`` (one
+``AccessRecord`` an answer), ``triohttp.server`` (faults, listeners, shutdown).
 
 Rule 1: what a peer sent is escaped and cut before it is logged; a record is one line.
 Rule 2: no record is built unless somebody listens.
@@ -15,9 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from triohttp._values.message import Address, ConnectionInfo
-from triohttp.errors import RemoteProtocolError
+from triohttp.errors import (
+    BodyTooLargeError,
+    BodyTruncatedError,
+    ReadTimeout,
+    RemoteProtocolError,
+    TrioHTTPError,
+)
 
-__all__ = ["AccessRecord", "RejectLog", "access_log", "reject_log", "server_log"]
+__all__ = ["AccessRecord", "RejectLog", "access_log", "as_reject", "reject_log", "server_log"]
 
 access_log = logging.getLogger("triohttp.access")
 reject_log = logging.getLogger("triohttp.reject")
@@ -70,6 +76,24 @@ class AccessRecord:
             f'{show(self.peer)} "{method} {target} HTTP/{self.version}" {self.status} {self.sent_bytes} '
             f"{self.seconds * 1000:.1f}ms {self.outcome}"
         )
+
+
+def as_reject(error: TrioHTTPError, received: int) -> RemoteProtocolError | None:
+    """Return what the reject log says of an error that ended a request's content after ``received`` bytes.
+
+    None means nothing: a peer that is gone is no reject.
+    """
+    if isinstance(error, RemoteProtocolError):
+        return error
+    if isinstance(error, BodyTruncatedError):
+        slug, detail = "body-truncated", f"want={'-' if error.expected is None else error.expected}"
+    elif isinstance(error, BodyTooLargeError):
+        slug, detail = "body-too-large", f"bound={error.bound}"
+    elif isinstance(error, ReadTimeout):
+        slug, detail = ("body-slow", "") if error.seconds is None else ("body-idle", "")
+    else:
+        return None
+    return RemoteProtocolError(str(error), slug=slug, at="content", received=received, detail=detail.encode("ascii"))
 
 
 class RejectLog:

@@ -67,7 +67,7 @@ class ServerStatistics:
     requests: int
     """Requests answered, or given up."""
     rejects: int
-    """Requests refused before any handler saw them."""
+    """Requests refused before any handler saw them, or for what their content turned out to be."""
 
 
 class Server:

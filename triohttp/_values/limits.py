@@ -105,7 +105,7 @@ class Timeouts(_Bounds):
     body_idle_seconds: float = 20.0
     """Without a byte of awaited content (408)."""
     body_min_rate: float = 500.0
-    """Bytes a second that awaited content must average after ``rate_grace_seconds`` (408)."""
+    """Bytes a second that awaited content must average after ``rate_grace_seconds``, judged as it comes in (408)."""
     write_stall_seconds: float = 30.0
     """Without the peer taking a byte; then the connection is reset."""
     write_min_rate: float = 500.0

@@ -21,6 +21,8 @@ from .message import ConnectionInfo, RequestHead, ResponseHead
 if TYPE_CHECKING:
     import trio
 
+    from triohttp.errors import TrioHTTPError
+
 __all__ = ["AnswerState", "Content", "Deadlines", "Exchange", "OnDisconnect", "Service"]
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
@@ -59,6 +61,10 @@ class Content(Protocol):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return some content, at most ``max_bytes``; ``b""`` at its end."""
+        ...
+
+    def refuse(self, error: TrioHTTPError) -> None:
+        """Receive nothing more: ``error`` says why, and is what every later receive raises."""
         ...
 
     async def aclose(self) -> None:
