@@ -12,9 +12,11 @@ Rule 2: what was opened through a network is closed with it: clients first, then
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 import trio
@@ -33,6 +35,7 @@ from triohttp.testing.in_process import Servable, shake_hands
 from triohttp.testing.supervision import Supervisor, open_supervised
 
 LOOPBACK = "127.0.0.1"
+CORPORA = Path(__file__).parents[1] / "spec"
 
 
 class Site(Protocol):
@@ -217,3 +220,36 @@ class Sweep:
 
         virtual = self.kind.endswith("memory")
         return cancel_sweep(run, virtual_time=virtual, seconds=300 if virtual else 20)
+
+
+def expand(parts: Any) -> bytes:
+    """Return the bytes of a text of a corpus, which may be a list of texts and of repeated ones."""
+    if isinstance(parts, (str, dict)):
+        parts = [parts]
+    return b"".join(
+        (part if isinstance(part, str) else part["repeat"] * part["times"]).encode("latin-1") for part in parts
+    )
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    """Return the cases of a corpus; what they mean is in its README, their ``input`` and bodies are bytes here."""
+    cases: list[dict[str, Any]] = json.loads(path.read_text("ascii"))
+    for case in cases:
+        case["input"] = expand(case["input"])
+        for message in case.get("messages", [case]):
+            message["body"] = expand(message["body"])
+            if "target" in message:
+                message["target"] = expand(message["target"]).decode("ascii")
+    return cases
+
+
+@pytest.fixture(params=sorted((CORPORA / "requests").glob("*.json")), ids=lambda path: path.stem)
+def request_corpus(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Each file of requests in turn."""
+    return load(request.param)
+
+
+@pytest.fixture(params=sorted((CORPORA / "responses").glob("*.json")), ids=lambda path: path.stem)
+def response_corpus(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Each file of responses in turn."""
+    return load(request.param)

@@ -43,6 +43,7 @@ class Outcome:
     error: dict[str, Any] | None = None
     sent: bytes = b""
     answers: int = 0
+    expects_continue: bool = False
     then: str = "wait"
 
 
@@ -106,6 +107,7 @@ def serve(pieces: Iterable[bytes], end: bool) -> Outcome:
                 outcome.then = "ended"
         if wire.head_started and outcome.then != "ended":
             outcome.then = "wait"
+        outcome.expects_continue = wire.expects_continue
     except (RemoteProtocolError, BodyTruncatedError) as exc:
         outcome.error = describe(wire.role, exc)
     if outcome.error is not None:
@@ -179,6 +181,7 @@ def test_request_ends_as_the_corpus_says(case: dict[str, Any]) -> None:
     assert whole.messages == expected
     assert (whole.error and {key: whole.error[key] for key in ("slug", "status", "at")}) == case["error"]
     assert (whole.answers, whole.then) == (case["answers"], case["then"])
+    assert whole.expects_continue is case.get("continue", False)
     for pieces in cuts(data):
         assert serve(pieces, end) == whole
 
