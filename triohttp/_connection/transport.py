@@ -64,6 +64,8 @@ class SocketTransport:
 
     async def receive(self, max_bytes: int) -> bytes:
         """Wait for bytes and return them; ``b""`` is the end of the peer's stream."""
+        if self.closed:  # asked about a closed descriptor, trio raises ValueError and takes it for busy from then on
+            raise trio.ClosedResourceError("this connection was already closed")
         if self.reading:
             raise trio.BusyResourceError("another task is already receiving from this connection")
         self.reading = True
@@ -230,12 +232,8 @@ class StreamTransport:
                 if self._look_done is not None:
                     await self._look_done.wait()
                 if self._kept:
-                    kept = self._kept.pop()
-                    if isinstance(kept, bytes):
-                        if kept == b"":
-                            self._kept.append(kept)  # the end of a stream stays its end
-                        return kept
-                    raise kept
+                    await checkpoint()  # its callers rely on it: a request that came this way needs a real yield too
+                    return self._take_kept(max_bytes)
                 data = bytes(await self.stream.receive_some(max_bytes))
         finally:
             self.reading = False
@@ -247,8 +245,18 @@ class StreamTransport:
     def receive_nowait(self, max_bytes: int) -> bytes | None:
         """Return what a look has already brought in; a stream cannot be asked without waiting."""
         if self._kept and isinstance(self._kept[0], bytes):
-            return self._kept.pop()  # type: ignore[return-value]  # just seen to be bytes
+            return self._take_kept(max_bytes)
         return None
+
+    def _take_kept(self, max_bytes: int) -> bytes:
+        kept = self._kept.pop()
+        if not isinstance(kept, bytes):
+            raise kept
+        if kept == b"":
+            self._kept.append(kept)  # the end of a stream stays its end
+        elif len(kept) > max_bytes:
+            self._kept.append(kept[max_bytes:])
+        return kept[:max_bytes]
 
     async def look(self) -> bytes | None:
         """Do one receive now and keep its result for the next reader; None when the peer is gone.
