@@ -70,6 +70,7 @@ class Call:
         "_nursery",
         "_pool",
         "_send_error",
+        "_sent_before",
         "_upload",
         "content",
         "ended",
@@ -102,6 +103,7 @@ class Call:
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._nursery: trio.Nursery | None = None
         self._send_error: DisconnectedError | None = None
+        self._sent_before = False  # in an exchange that was given up for another
         self._client_closed = False
 
     def __str__(self) -> str:
@@ -176,7 +178,7 @@ class Call:
     @property
     def sent(self) -> bool:
         """Bytes of the request may have reached the server."""
-        return self._exchange is not None and self._exchange.sent
+        return self._sent_before or (self._exchange is not None and self._exchange.sent)
 
     def check_open(self) -> None:
         """Raise ClientClosedError if the client was closed meanwhile."""
@@ -228,6 +230,8 @@ class Call:
             lease = self._lease = await self._pool.wait(self._destination, self)
             if lease.connection is None:
                 self.phases.enter(CONNECT, timeouts.connect_seconds)
+            else:
+                self.phases.enter(SEND, timeouts.write_idle_seconds)
         if lease.connection is None:
             await self._connect(lease)
         try:
@@ -256,7 +260,9 @@ class Call:
             self._upload.stop()
             await self._upload.wait_done()
             self._upload = None
+        self._sent_before = self.sent
         self._exchange = self._send_error = None
+        self.interim.clear()
         lease.discard()
         self.phases.enter(CONNECT, self.phases.timeouts.connect_seconds)
         await self._connect(lease)
