@@ -1,4 +1,4 @@
-"""A connection that a waiter is handed: its deadlines are those of a connection, and closing the client still counts."""
+"""A connection that a waiter is handed has the deadlines of any connection, and closing the client ends it too."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import trio
-import trio.testing
 
 from triohttp import Client
 from triohttp.errors import ConnectError

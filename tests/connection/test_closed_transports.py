@@ -13,7 +13,7 @@ from triohttp.testing import memory_stream_pair
 
 @pytest.mark.parametrize("kind", ["socket", "memory"])
 async def test_a_closed_transport_says_so_every_time(kind: str) -> None:
-    """Receiving and sending raise ClosedResourceError, however often, and the run's table of descriptors stays clean."""
+    """Receiving and sending raise ClosedResourceError, however often, and leave nothing behind in the run."""
     if kind == "socket":
         near, far = socket.socketpair()
         transport: Transport = transport_for(trio.SocketStream(trio.socket.from_stdlib_socket(near)))

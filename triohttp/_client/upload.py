@@ -152,9 +152,7 @@ class Upload:
         if self._expect:
             with trio.move_on_after(self._timeouts.expect_continue_seconds):
                 await self.may_send.wait()
-        await (
-            trio.lowlevel.checkpoint_if_cancelled()
-        )  # stopped by now: the content stays whole, to be sent another time
+        await trio.lowlevel.checkpoint_if_cancelled()  # when stopped by now, the content stays whole
         content = self._content
         blocks = content.blocks
         length = content.length
