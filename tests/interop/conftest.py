@@ -96,6 +96,7 @@ class Programs:
             [self.find(name), *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=self.environment,
             cwd=self.directory,
         )

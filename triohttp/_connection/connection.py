@@ -52,6 +52,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_left",
         "_unregister",
         "armed",
         "cancel_reason",
@@ -102,6 +103,7 @@ class Connection:
         self.poisoned = False
         self.watched = False
         self._unregister: Callable[[], None] | None = None
+        self._left: trio.Event | None = None  # what a lingering close waits for once it reads no more
         # deadlines: absolute trio times, math.inf for none
         self.read_deadline = math.inf
         self.write_deadline = math.inf
@@ -274,6 +276,8 @@ class Connection:
         now = trio.current_time()
         if self.ended_at is None:
             self.ended_at = now
+        if self._left is not None:
+            self._left.set()
         if not self.handling:
             return  # whoever reads next sees it by itself
         if reset:
@@ -359,7 +363,8 @@ class Connection:
         """Say that nothing more will come, throw away what still arrives, then close.
 
         An answer followed at once by a close is lost to a reset when bytes of the peer are still unread
-        (RFC 9112 §9.6).
+        (RFC 9112 §9.6). What passes ``max_bytes`` stays unread, but its sender gets the rest of the time to notice the
+        answer: nginx and others that send before they read give up at the first write that fails, and never read.
         """
         try:
             with trio.move_on_after(seconds):
@@ -369,6 +374,10 @@ class Connection:
                     if not data:
                         break
                     max_bytes -= len(data)
+                else:
+                    if self.watched and self.ended_at is None:  # else nobody would tell that the peer has left
+                        self._left = trio.Event()
+                        await self._left.wait()
         except (Woken, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         await self.aclose()
