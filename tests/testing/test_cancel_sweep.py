@@ -121,7 +121,7 @@ def test_an_action_that_raises_fails_the_scenario() -> None:
 
     async def scenario(sweep: SweepRun) -> None:
         with sweep.block(action=lambda: 1 // 0):
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(1)
 
     with pytest.raises(CancelSweepError) as caught:
         cancel_sweep(scenario)

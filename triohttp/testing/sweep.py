@@ -71,6 +71,8 @@ class SweepRun(trio.abc.Instrument):
         self.ended_by_cancellation = False
         """True once the cancellation came out of the block as ``Cancelled``, and not as a result or another error."""
         self.stack = ""
+        self.arrived = False
+        """True once the block came to its point; an action may still have been too late for it."""
         self._step = 0
         self._block: _Block | None = None
         self._used = False
@@ -114,8 +116,9 @@ class SweepRun(trio.abc.Instrument):
 
     def _reach(self, block: _Block, moment: Moment) -> None:
         point = self.point
-        if point is None or self.reached or point.moment != moment or point.step != self._step:
+        if point is None or self.arrived or point.moment != moment or point.step != self._step:
             return
+        self.arrived = True
         self.stack = _describe_stack(block.task)
         if block.action is None:
             self.reached = True
@@ -184,7 +187,7 @@ def cancel_sweep(
         points: list[CancelPoint] = []
         cancelled = 0
         for step in range(1, max_points // 2 + 1):
-            reached = False
+            arrived = False
             for moment in ("waiting", "woken"):
                 point = CancelPoint(step, moment)
                 run = SweepRun(point)
@@ -193,11 +196,11 @@ def cancel_sweep(
                 except Exception as error:
                     message = f"the scenario failed when its block was cancelled at {point}: {error!r}\n{run.stack}"
                     raise CancelSweepError(message, point=point, stack=run.stack) from error
+                arrived = arrived or run.arrived
                 if run.reached:
-                    reached = True
                     points.append(point)
                     cancelled += run.ended_by_cancellation
-            if not reached:
+            if not arrived:
                 return SweepReport(tuple(points), cancelled)
     except CancelSweepError:
         raise
