@@ -6,12 +6,15 @@ Rule 2: a send that did not finish breaks the stream, as it does for HTTP.
 
 from __future__ import annotations
 
+from operator import index
+
 import trio
 
 from triohttp.errors import DisconnectedError
 
 from .connection import CONTENT_READ_BYTES, Connection
 from .transport import Woken
+from .turn import SendTurn
 
 __all__ = ["Tunnel"]
 
@@ -33,13 +36,16 @@ class Tunnel(trio.abc.HalfCloseableStream):
 
         Cancellation: resumable.
         """
+        size = CONTENT_READ_BYTES if max_bytes is None else index(max_bytes)
+        if size < 1:
+            raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
+        self._check_open()
         if self._early:
             await trio.lowlevel.checkpoint()
-            size = len(self._early) if max_bytes is None else max_bytes
             data, self._early = self._early[:size], self._early[size:]
             return data
         try:
-            return await self._connection.transport.receive(max_bytes or CONTENT_READ_BYTES)
+            return await self._connection.transport.receive(size)
         except Woken as woken:
             raise trio.ClosedResourceError(f"the connection was closed: {woken.why}") from None
 
@@ -48,28 +54,41 @@ class Tunnel(trio.abc.HalfCloseableStream):
 
         Cancellation: fatal when it had to wait.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._eof_sent:
-            raise trio.ClosedResourceError("send_eof was called before")
-        turn = self._connection.send_turn
-        if turn.taken:
-            raise trio.BusyResourceError("another task is already sending on this stream")
-        await turn.take()
-        try:
-            await self._connection.transmit(bytes(data))
-        except DisconnectedError as exc:
-            raise trio.BrokenResourceError(str(exc)) from exc
-        finally:
-            turn.give_back()
+        await trio.lowlevel.checkpoint_if_cancelled()  # the transport yields fully when it waits, or once a millisecond
+        async with self._sole_turn():
+            try:
+                await self._connection.transmit(bytes(memoryview(data)))
+            except DisconnectedError as exc:
+                raise trio.BrokenResourceError(str(exc)) from exc
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until a send could go ahead; a hint only, as everywhere in trio."""
+        """Return after a checkpoint: what the kernel would take is only known by sending."""
         await trio.lowlevel.checkpoint()
+        async with self._sole_turn():
+            pass
 
     async def send_eof(self) -> None:
-        """Close the sending half."""
-        self._eof_sent = True
-        await self._connection.transport.send_eof()
+        """Close the sending half; again is harmless."""
+        await trio.lowlevel.checkpoint()
+        if self._eof_sent:
+            self._check_open()
+            return
+        async with self._sole_turn():
+            self._eof_sent = True
+            await self._connection.transport.send_eof()
+
+    def _sole_turn(self) -> SendTurn:
+        """Return the turn to send, for ``async with``; a stream has one sender at a time, who does not wait for it."""
+        self._check_open()
+        if self._connection.send_turn.taken:
+            raise trio.BusyResourceError("another task is already sending on this stream")
+        if self._eof_sent:
+            raise trio.ClosedResourceError("send_eof was called before")
+        return self._connection.send_turn
+
+    def _check_open(self) -> None:
+        if self._connection.closed:
+            raise trio.ClosedResourceError("this stream was closed before")
 
     async def aclose(self) -> None:
         """Close the connection."""
