@@ -11,7 +11,7 @@ import trio.testing
 
 from triohttp import Client, ClientTimeouts
 from triohttp._client.body import SLICE_BYTES, WHOLE_BYTES
-from triohttp.errors import DisconnectedError, LocalProtocolError, WriteTimeout
+from triohttp.errors import DisconnectedError, LocalProtocolError, ReadTimeout, WriteTimeout
 from triohttp.testing import RawConnection, RawRequest, open_scripted
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -323,6 +323,18 @@ async def test_without_an_answer_the_failure_to_send_is_the_error(
             await client.post("http://h.test/", content=content)
         assert caught.value.phase == "send"
         assert trio.current_time() - started == pytest.approx(0.0 if ends else 1.0)
+
+
+@pytest.mark.parametrize("content", [b"whole", [b"streamed"]])
+async def test_an_answer_that_stops_after_sending_failed_is_late(
+    content: bytes | list[bytes], autojump_clock: trio.testing.MockClock
+) -> None:
+    """That the request could not be written is not why the content of its answer stopped coming."""
+    origin = OneWay(TOO_LARGE[:-1], ends=False)
+    async with Client(mounts={"http://h.test": origin}, timeouts=ClientTimeouts(read_idle_seconds=3.0)) as client:
+        with pytest.raises(ReadTimeout) as caught:
+            await client.post("http://h.test/", content=content)
+        assert (trio.current_time(), caught.value.phase, caught.value.sent) == (3.0, "content", True)
 
 
 async def test_a_server_that_takes_nothing_is_left(autojump_clock: trio.testing.MockClock) -> None:

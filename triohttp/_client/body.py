@@ -8,7 +8,7 @@ Rule 3: a bare ``iter``/``aiter`` is used, no generator of ours: leaving early l
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from triohttp._values import json
 from triohttp._values.query import QueryInit, encode_query
@@ -53,30 +53,23 @@ class StreamedContent:
     Args:
         source: an iterable of bytes, synchronous or not; one that is asynchronous and synchronous counts as the first.
         length: bytes that it will yield, None to send it chunked.
-        replayable: it may be iterated again, by another ``StreamedContent``.
     Attributes:
+        blocks: asking for a piece may wait.
         started: a piece has been asked for.
     """
 
-    __slots__ = ("_closed", "_iterator", "_source", "length", "replayable", "started")
+    __slots__ = ("_closed", "_iterator", "_source", "blocks", "length", "started")
 
-    def __init__(
-        self, source: Iterable[Piece] | AsyncIterable[Piece], length: int | None, *, replayable: bool = False
-    ) -> None:
+    def __init__(self, source: Iterable[Piece] | AsyncIterable[Piece], length: int | None) -> None:
         self._source = source
         self._iterator: Iterator[Piece] | AsyncIterator[Piece] | None = None
         self._closed = False
+        self.blocks = isinstance(source, AsyncIterable)
         self.length = length
-        self.replayable = replayable
         self.started = False
 
     def __repr__(self) -> str:
         return f"<StreamedContent of a {type(self._source).__name__}>"
-
-    @property
-    def blocks(self) -> bool:
-        """Asking for a piece may wait."""
-        return isinstance(self._source, AsyncIterable)
 
     async def next_piece(self) -> bytes | None:
         """Return the next piece, None at the end; whatever the source raises passes through.
@@ -85,19 +78,18 @@ class StreamedContent:
             TypeError: the source yielded something else than bytes.
         """
         self.started = True
-        iterator = self._iterator
-        piece: object
-        if iterator is None:
+        if self._iterator is None:
             source = self._source
-            iterator = self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
-        if isinstance(iterator, AsyncIterator):
+            self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
+        piece: object
+        if self.blocks:
             try:
-                piece = await anext(iterator)
+                piece = await anext(cast("AsyncIterator[Piece]", self._iterator))
             except StopAsyncIteration:
                 return None
         else:
             try:
-                piece = next(iterator)
+                piece = next(cast("Iterator[Piece]", self._iterator))
             except StopIteration:
                 return None
         if isinstance(piece, bytes):
@@ -111,7 +103,8 @@ class StreamedContent:
         if self._closed:
             return
         self._closed = True
-        ours = (self._source,) if self._iterator in (None, self._source) else (self._iterator, self._source)
+        iterates_itself = self._iterator is None or self._iterator is self._source
+        ours = (self._source,) if iterates_itself else (self._iterator, self._source)
         for one in ours:
             if (aclose := getattr(one, "aclose", None)) is not None:
                 await aclose()
@@ -195,4 +188,4 @@ def encode_content(
 
 def in_pieces(data: bytes) -> StreamedContent:
     """Return whole content as streamed content that can be sent again."""
-    return StreamedContent(_Slices(data), len(data), replayable=True)
+    return StreamedContent(_Slices(data), len(data))

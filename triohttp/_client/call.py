@@ -156,14 +156,25 @@ class Call:
             LOGGER.warning("desync: %d bytes came after the answer to %s; the connection is closed", len(rest), self)
 
     async def join(self) -> None:
-        """Wait for the end of the upload's task, and close content that was never begun."""
+        """Wait for the end of the upload's task, and close content that was never begun.
+
+        Raises:
+            BaseException: what the content's iterable raised, be it only now, in its cleanup: as from a ``finally``.
+        """
         manager, self._manager = self._manager, None
         self._nursery = None
+        interrupt: BaseException | None = None
         if manager is not None:
-            await manager.__aexit__(None, None, None)
+            try:
+                await manager.__aexit__(None, None, None)
+            except BaseExceptionGroup as group:  # nothing is raised in there, but Ctrl-C may meet this wait
+                interrupt = group.exceptions[0]
         content = self.request.content
         if isinstance(content, StreamedContent):
             await content.aclose()
+        if interrupt is not None:
+            raise interrupt
+        self.check_upload()
 
     def client_closed(self) -> None:
         """End at once: the client is being closed; whoever waits here is told."""
@@ -194,10 +205,11 @@ class Call:
         """Return why the scope of the phase, which has just ended early, was cancelled."""
         if self._client_closed:
             return ClientClosedError("the client was closed before the exchange was over", sent=self.sent)
-        if self._upload is not None and (error := self._upload.error or self._upload.send_error) is not None:
+        upload = self._upload
+        if upload is not None and upload.error is not None:
+            return upload.error
+        if self.phases.phase == LATE_HEAD and (error := self._send_error or (upload and upload.send_error)):
             return error
-        if self._send_error is not None:
-            return self._send_error
         if self.phases.phase == POOL:
             self.phases.detail = self._pool.describe_wait(self._destination)
         return self.phases.expired(sent=self.sent)

@@ -269,7 +269,6 @@ async def _fetch(call: Call, max_bytes: int | None) -> ClientResponse:
     finally:
         call.close()
         await call.join()
-    call.check_upload()
     return response
 
 

@@ -239,11 +239,13 @@ class _CallContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the connection back when both messages are complete, else close it."""
+        """Give the connection back when both messages are complete, else close it.
+
+        Raises:
+            BaseException: what the iterable of the request's content raised.
+        """
         self._call.close()
         await self._call.join()
-        if exc is None:
-            self._call.check_upload()
 
 
 class StreamContext(_CallContext):

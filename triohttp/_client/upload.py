@@ -145,7 +145,9 @@ class Upload:
             self.send_error = exc
         elif self._sending and self._stopped and isinstance(exc, trio.ClosedResourceError):
             return  # the connection was closed under us, on purpose
-        elif self.error is None:
+        else:
+            if self.error is not None and exc.__context__ is None:
+                exc.__context__ = self.error  # as if the cleanup had been a `finally` around the rest
             self.error = exc
 
     async def _send(self) -> None:
@@ -154,7 +156,6 @@ class Upload:
                 await self.may_send.wait()
         await trio.lowlevel.checkpoint_if_cancelled()  # when stopped by now, the content stays whole
         content = self._content
-        blocks = content.blocks
         length = content.length
         sent = 0
         while (piece := await content.next_piece()) is not None:
@@ -167,8 +168,10 @@ class Upload:
                 self._sending = True
                 await self._exchange.send(piece[start : start + SLICE_BYTES])
             self._sending = False
-            if blocks:
+            if content.blocks or not piece:
                 self._scope.deadline = math.inf
+            if not piece:  # nothing was sent, so nothing has yielded
+                await trio.lowlevel.checkpoint()
         if length is not None and sent != length:
             raise _wrong_length(length, f"only {sent}")
         trailers = self._trailers
