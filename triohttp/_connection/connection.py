@@ -258,6 +258,7 @@ class Connection:
     def begin_handling(self) -> None:
         """From here on user code runs: the peer's leaving concerns it."""
         self.handling = True
+        self.read_deadline = math.inf  # the head's
         self.write_waited = 0.0
         self.write_sent = 0
         if self.ended_at is not None:

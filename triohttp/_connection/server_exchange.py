@@ -460,7 +460,7 @@ class ServerExchange:
             self.status = head.status
             self.sent_bytes += len(data)
             await connection.transmit(data)
-        connection.handler_deadline = math.inf
+        connection.handler_deadline = connection.gone_deadline = math.inf
         connection.timeouts = None
         return Tunnel(connection, wire.take_over())
 

@@ -46,6 +46,9 @@ class Tunnel(trio.abc.HalfCloseableStream):
             return data
         try:
             return await self._connection.transport.receive(size)
+        except trio.BrokenResourceError:
+            self._connection.poisoned = True
+            raise
         except Woken as woken:
             raise trio.ClosedResourceError(f"the connection was closed: {woken.why}") from None
 

@@ -228,6 +228,8 @@ class Conversation:
     async def _fault(self, exchange: ServerExchange, error: BaseException) -> None:
         """Answer for a service that raised: the status of one of our errors, which is the peer's doing, or 500."""
         status = error.status if isinstance(error, TrioHTTPError) else 500
+        if isinstance(error, trio.BrokenResourceError) and exchange.state is AnswerState.TAKEN and self._connection.poisoned:
+            status = None  # the peer has left its tunnel
         if isinstance(error, RemoteProtocolError):
             status = error.suggested_status
             if error is not exchange.content_error:
