@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -40,6 +41,6 @@ async def over_sockets() -> Pair:
 
 
 @pytest.mark.parametrize("make", [over_memory, over_sockets])
-async def test_a_tunnel_keeps_the_promises_of_a_stream(make: trio.testing.StreamMaker) -> None:
+async def test_a_tunnel_keeps_the_promises_of_a_stream(make: Callable[[], Awaitable[Pair]]) -> None:
     """Conflicting use, closing, ending, odd arguments: all as ``trio.abc.HalfCloseableStream`` says."""
     await trio.testing.check_half_closeable_stream(make, None)
