@@ -249,11 +249,61 @@ async def test_misses_go_through_the_middleware_of_the_mount_that_they_lie_in(as
         ("GET /out/a/in/y", 405, ["app", "outer", "inner"]),
         ("GET /out/a", 404, ["app", "outer"]),
         ("GET /outer", 404, ["app"]),
-        ("GET /out/%ff/in/z", 404, ["app", "outer"]),
+        ("GET /out/%ff/in/z", 404, ["app", "outer", "inner"]),
     ]:
         seen.clear()
         assert (await ask(app, line)).status == status
         assert seen == names
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_misses_lie_in_the_most_specific_mount(ask: Ask, order: int) -> None:
+    """Whichever of two mounts that a path lies under was added first."""
+    seen: list[str] = []
+
+    def recording(name: str) -> Router:
+        async def middleware(request: Request, handler: Handler) -> Response:
+            seen.append(name)
+            return await handler(request)
+
+        return Router(middleware=[middleware])
+
+    app = App()
+    for prefix in ["/{tenant}", "/api", "/api/v1"][::order]:
+        app.mount(prefix, recording(prefix))
+    for path in ("/api/x", "/api/v1/x", "/acme/x"):
+        assert (await ask(app, f"GET {path}")).status == 404
+    assert seen == ["/api", "/api/v1", "/{tenant}"]
+
+
+async def test_a_slash_is_not_redirected_to_no_path_at_all(ask: Ask) -> None:
+    """``""`` is where a router is mounted; an app that is served lies nowhere."""
+    app = App(trailing_slash="redirect")
+    app.add_route("", lambda request: Response.text(""))
+    assert (await ask(app, "GET /")).status == 404
+
+
+async def test_a_converter_that_fails_is_an_error_like_another(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    """It passes the app's middleware and error handlers, and is reported once."""
+
+    class Broken:
+        regex = ".+"
+
+        def parse(self, text: str) -> object:
+            raise KeyError(text)
+
+        def format(self, value: object) -> str:
+            return str(value)
+
+    app = App(converters={"broken": Broken()})
+    app.add_route("/{a:broken}", lambda request: Response.text(""))
+
+    @app.error_handler(500)
+    def sorry(request: Request, error: Exception) -> Response:
+        return Response.text(f"sorry: {error!r}", status=500)
+
+    assert (await ask(app, "GET /x", faults=True)).content == b"sorry: KeyError('x')"
+    assert [record.name for record in caplog.records if record.levelname == "ERROR"] == ["triohttp.app"]
 
 
 async def test_routes_come_and_go_while_requests_are_served() -> None:

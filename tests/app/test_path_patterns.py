@@ -47,6 +47,7 @@ def match(pattern: str, path: str) -> dict[str, object] | None:
         ("/{name}.{ext}", "/noext", None),
         ("/v{major:int}.{minor:int}", "/v1.20", {"major": 1, "minor": 20}),
         ("/v{major:int}.{minor:int}", "/v1.x", None),
+        ("/{id:int}-{title}", "/7-a-b-c", {"id": 7, "title": "a-b-c"}),
         ("/{to:.+}/tail", "/another/tail", {"to": "another"}),
         ("/{to:.+}/tail", "/tail", None),
         ("/{rest:path}", "/", {"rest": ""}),
@@ -57,6 +58,7 @@ def match(pattern: str, path: str) -> dict[str, object] | None:
         ("/handler/{to:[^/]+/?}", "/handler/1234", {"to": "1234"}),
         ("/{day:[0-9]+/[0-9]+}/log", "/11/20/log", {"day": "11/20"}),
         ("/{day:[0-9]+/[0-9]+}/log", "/11%2F20/log", None),
+        ("/{day:[0-9]+/[0-9]+}/log", "/%311/20/l%6Fg", {"day": "11/20"}),
         ("/{a:[0-9]+/x}/{n:int}/{s}", "/1/x/5/b%20c", {"a": "1/x", "n": 5, "s": "b c"}),
         ("/{a:[0-9]+/x}/{n:int}", "/1/x/y", None),
         ("/{n:int}", "/-7", {"n": -7}),
@@ -121,6 +123,8 @@ def test_each_segment_is_decoded_once(path: str, values: dict[str, object] | Non
         "/{a:(?P<b>x)}",
         "/{a}{b}",
         "/{a}/{a}",
+        "/{a:(?i)[a-z]+}-{b}",
+        r"/{a:(x)\1}-{b}",
         "/{a:path}/b",
         "/x{a:path}",
         "/{a:path}/{b:[0-9]+/[0-9]+}",
@@ -189,6 +193,7 @@ def test_a_program_may_bring_its_own_converter() -> None:
         ("/files/{rest:path}", {"rest": ""}, "/files/"),
         ("/{name}.{ext}", {"name": "a.b", "ext": "c"}, "/a.b.c"),
         ("/{day:[0-9]+/[0-9]+}/log", {"day": "11/20"}, "/11/20/log"),
+        ("/{day:[0-9]+/[0-9]+}/{x}", {"day": "11/20", "x": "a/b"}, "/11/20/a%2Fb"),
         ("/café/{x}", {"x": "1"}, "/caf%C3%A9/1"),
     ],
 )
@@ -210,6 +215,13 @@ def test_what_a_pattern_builds(pattern: str, values: dict[str, object], path: st
         ("/{n:int}", {"n": 10**18}),
         ("/{x:float}", {"x": float("inf")}),
         ("/{x:float}", {"x": 1e-300}),
+        ("/{x:float}", {"x": 10**400}),
+        ("/{a}", {"a": None}),
+        ("/{a}", {"a": b"x"}),
+        ("/{a}", {"a": "x\0"}),
+        ("/files/{rest:path}", {"rest": None}),
+        ("/{a:[0-9/]+}/{b:[0-9/]+}", {"a": "1", "b": "2/3"}),
+        ("", {}),
         ("/{u:uuid}", {"u": "no"}),
         (r"/{n:\d+}", {"n": "x"}),
         ("/{name}.{ext}", {"name": "a", "ext": "b.c"}),
@@ -233,7 +245,7 @@ def test_reverse_urls_route_back(first: str, rest: str, number: int) -> None:
     try:
         path = router.url_for("it", values)
     except RoutingError:
-        assert first in (".", "..") or not {".", ".."}.isdisjoint(rest.split("/"))
+        assert "\0" in first + rest or first in (".", "..") or not {".", ".."}.isdisjoint(rest.split("/"))
         return
     assert path.isascii()
     assert router._table.find(path, "GET", set()) == (route, values)

@@ -63,6 +63,17 @@ def test_more_literal_text_is_more_specific() -> None:
     assert pattern_for(router, "/x.tar.gz") == "/{a}.tar.gz"
 
 
+@pytest.mark.parametrize("patterns", list(itertools.permutations(["/{a}-x", "/y-{b}", "/{a:int}-x"])))
+def test_the_order_of_mixed_segments_does_not_depend_on_addition(patterns: tuple[str, ...]) -> None:
+    """Of two with as much literal text the same one wins, however modules were imported."""
+    router = Router()
+    for pattern in patterns:
+        router.add_route(pattern, answer)
+    assert pattern_for(router, "/y-x") == "/y-{b}"
+    assert pattern_for(router, "/5-x") == "/{a:int}-x"
+    assert pattern_for(router, "/z-x") == "/{a}-x"
+
+
 def test_a_branch_without_an_end_does_not_hide_another() -> None:
     """The walk comes back from a literal that leads nowhere."""
     router = Router()
@@ -131,6 +142,30 @@ def test_a_method_that_is_none_is_refused(methods: object) -> None:
     """Methods are tokens, and a route has at least one."""
     with pytest.raises(RoutingError):
         Router().add_route("/", answer, methods=methods)  # type: ignore[arg-type]
+
+
+def test_a_path_of_its_own_and_no_path_stand_side_by_side() -> None:
+    """``""`` is the place where a router is mounted, ``*`` the request without a path; neither is the other."""
+    app, router = App(), Router()
+    here = router.add_route("", answer, name="here")
+    star = router.add_route("*", answer)
+    assert router.routes == (here, star)
+    app.mount("/in", router, name="in")
+    assert app.url_for("in:here") == "/in"
+    assert pattern_for(app, "/in") == "/in"
+    assert pattern_for(app, "*") == "*"
+    with pytest.raises(RoutingError, match="empty pattern"):
+        router.url_for("here")
+
+
+def test_a_reverse_url_never_leads_to_a_more_specific_route() -> None:
+    """A user called "me" has no URL where "/users/me" is something else; the error says what is there."""
+    router = Router()
+    router.add_route("/users/{name}", answer, methods="GET", name="user")
+    router.add_route("/users/me", other, methods="GET")
+    assert router.url_for("user", {"name": "ada"}) == "/users/ada"
+    with pytest.raises(RoutingError, match="'/users/me' for 'user' leads to <Route GET '/users/me'"):
+        router.url_for("user", {"name": "me"})
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Literal, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 import trio
 
@@ -18,7 +19,7 @@ from triohttp._values.limits import RouteLimits, RouteTimeouts
 from triohttp._values.message import RequestHead
 from triohttp._values.service import AnswerState, Exchange, OnDisconnect
 from triohttp._values.status import check_status
-from triohttp.errors import BodyTooLargeError, RoutingError, TransportError, clip
+from triohttp.errors import BodyTooLargeError, RemoteProtocolError, RoutingError, TransportError, clip
 
 from .converters import Converter
 from .exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, PermanentRedirect
@@ -28,14 +29,13 @@ from .middleware import Handler, Middleware, compose, settle
 from .owned import NOT_BEGUN
 from .pages import debug_page, is_loopback, plain_page
 from .paths import check_path
-from .pattern import Pattern
 from .request import Request
 from .response import Response
 from .route import Route
-from .router import Router
+from .router import Mount, Router
 from .sending import close_chunks, send_response
 from .state import State
-from .tree import ANY_METHOD, NO_VALUES, NOT_BY_ANY, matches_start
+from .tree import ANY_METHOD, NO_VALUES, NOT_BY_ANY
 
 __all__ = ["App", "ErrorHandler", "Lifespan"]
 
@@ -260,6 +260,16 @@ class App(Router):
 
     def _find(self, exchange: Exchange, head: RequestHead) -> tuple[Request, Answering]:
         """Route a request the long way; what has no handler gets its answer from ``Request._conclude``."""
+        try:
+            return self._find_or_miss(exchange, head)
+        except RemoteProtocolError:
+            raise
+        except Exception as exc:  # noqa: BLE001  # a converter is the program's, and so are its errors
+            request = Request(exchange, self, None, NO_VALUES)
+            request._decide(exc)
+            return request, self._refusal((self,))
+
+    def _find_or_miss(self, exchange: Exchange, head: RequestHead) -> tuple[Request, Answering]:
         method = head.method
         path = head.target.partition("?")[0]
         outcome: HTTPException | Response | None = None
@@ -291,7 +301,7 @@ class App(Router):
             if self._redirects:
                 other = path[:-1] if path.endswith("/") else path + "/"
                 tried: set[str] = set()
-                known = self._table.find(other, method, tried) is not None or tried
+                known = self._table.find(other, method, tried) is not None or bool(tried)
                 if known and not other.startswith("//"):  # which clients would read as a host
                     return PermanentRedirect(other + target[len(path) :])
             return NotFound()
@@ -315,18 +325,17 @@ class App(Router):
         return self._refusal(route.routers)
 
     def _scope(self, path: str) -> tuple[Router, ...]:
-        """Return the routers that a path without a route lies in, by the prefixes of mounts."""
+        """Return the routers that a path without a route lies in, by the prefixes of mounts, the most specific ones."""
         scope: list[Router] = [self]
-        prefix = Pattern("", ())
+        # What is no text was no route's, but it may lie under a mount's prefix all the same.
+        texts = [unquote(text) for text in path[1:].split("/")] if path[:1] == "/" else []
         while True:
-            for mount in scope[-1].mounts:
-                deeper = mount.prefix.under(prefix)
-                if mount.prefix.segments and matches_start(deeper, path):
-                    scope.append(mount.router)
-                    prefix = deeper
-                    break
-            else:
+            prefixes = [mount for mount in scope[-1].mounts if mount.prefix.segments and mount.prefix.leads_to(texts)]
+            if not prefixes:
                 return tuple(scope)
+            mount = min(prefixes, key=Mount.specificity)
+            scope.append(mount.router)
+            texts = texts[len(mount.prefix.segments) :]
 
     def _refusal(self, scope: tuple[Router, ...]) -> Answering:
         """Return ``Request._conclude`` behind the middleware of ``scope``, composed once."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from triohttp.errors import RoutingError, clip
 
-__all__ = ["BUILTIN_CONVERTERS", "Converter", "PathConverter", "PlainConverter", "RegexConverter"]
+__all__ = ["BOUNDED_CONVERTERS", "BUILTIN_CONVERTERS", "Converter", "PathConverter", "PlainConverter", "RegexConverter"]
 
 
 class Converter(Protocol):
@@ -47,7 +48,7 @@ class PlainConverter:
         return text
 
     def format(self, value: object) -> str:
-        return str(value)
+        return _text(value)
 
 
 class PathConverter:
@@ -59,7 +60,7 @@ class PathConverter:
         return text
 
     def format(self, value: object) -> str:
-        return str(value)
+        return _text(value)
 
 
 class IntConverter:
@@ -135,7 +136,14 @@ class RegexConverter:
         return text
 
     def format(self, value: object) -> str:
-        return self.parse(str(value))
+        return self.parse(_text(value))
+
+
+def _text(value: object) -> str:
+    """Return the text of a value, but not of those whose text nobody means: ``None``, ``b'…'``."""
+    if value is None or isinstance(value, (bytes, bytearray, memoryview)):
+        raise ValueError(f"not a text: {clip(value)}")
+    return str(value)
 
 
 BUILTIN_CONVERTERS: dict[str, Converter] = {
@@ -146,3 +154,5 @@ BUILTIN_CONVERTERS: dict[str, Converter] = {
     "str": PlainConverter(),
     "path": PathConverter(),
 }
+BOUNDED_CONVERTERS: Sequence[Converter] = [BUILTIN_CONVERTERS[name] for name in ("int", "uuid", "float")]
+"""Those whose texts are short, so that looking for their end costs constant time."""

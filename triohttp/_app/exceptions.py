@@ -253,7 +253,7 @@ class MethodNotAllowed(HTTPException):
 
     def __init__(self, text: str | None = None, *, allowed: Iterable[str], headers: HeadersInit | None = None) -> None:
         super().__init__(text, headers=headers)
-        self.allowed = tuple(sorted(set(allowed)))
+        self.allowed = tuple(sorted({allowed} if isinstance(allowed, str) else set(allowed)))
         self.headers["Allow"] = ", ".join(self.allowed)
 
 

@@ -9,8 +9,10 @@ Rule 2: what a layer gets from the next one is always a ``Response``: what a han
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
+
+from triohttp.errors import clip
 
 from .exceptions import HTTPException
 from .handlers import Answering, callable_name
@@ -19,11 +21,26 @@ from .response import Response
 if TYPE_CHECKING:
     from .request import Request
 
-__all__ = ["Handler", "Middleware", "compose", "settle"]
+__all__ = ["Handler", "Middleware", "check_middleware", "compose", "settle"]
 
 Handler: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 """What a middleware calls to go on."""
 Middleware: TypeAlias = "Callable[[Request, Handler], Awaitable[Response]]"
+
+
+def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
+    """Return ``middleware`` as a tuple.
+
+    Raises:
+        TypeError: one of them cannot be called, or it is one function where several are expected.
+    """
+    if callable(middleware):
+        raise TypeError(f"middleware= takes a sequence, not {callable_name(middleware)} alone")
+    functions = tuple(middleware)
+    for function in functions:
+        if not callable(function):
+            raise TypeError(f"middleware must be callable, not {clip(function)}")
+    return functions
 
 
 def settle(result: object, request: Request, source: object) -> Response:

@@ -6,26 +6,33 @@ stays inside its segment.
 
 Rule 1: a pattern is refused as a whole, with the reason, before anything has changed.
 Rule 2: at one place literal > mixed > converter > regex > plain > tail; ``rank`` sorts, ``key`` tells equals.
-Rule 3: what ``build`` writes is matched again before it is returned, so a reverse URL routes back or is refused.
+Rule 3: what ``build`` writes is matched again before it is returned: this pattern reads the same values from it.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 from urllib.parse import quote, unquote
 
 from triohttp.errors import RoutingError, clip
 
-from .converters import BUILTIN_CONVERTERS, Converter, PathConverter, PlainConverter, RegexConverter
+from .converters import (
+    BOUNDED_CONVERTERS,
+    BUILTIN_CONVERTERS,
+    Converter,
+    PathConverter,
+    RegexConverter,
+)
 
 __all__ = ["Literal", "Pattern", "Rank", "Segment", "parse_pattern"]
 
 _SEGMENT_SAFE = "!$&'()*+,;=:@~"  # RFC 3986 §3.3: pchar without what must be encoded
 _TRIPLET = re.compile("%[0-9A-Fa-f]{2}")
 _NEGATED_SLASH = re.compile(r"\[\^[^\]]*/[^\]]*\]")
+_PLAIN, _PATH = BUILTIN_CONVERTERS["str"], BUILTIN_CONVERTERS["path"]
 _BUILTIN_ORDER = {id(converter): number for number, converter in enumerate(BUILTIN_CONVERTERS.values())}
 _OWN_ORDER = len(BUILTIN_CONVERTERS)
 
@@ -46,7 +53,7 @@ class Segment(Protocol):
     """One segment of a pattern, or all of its rest (``spans``)."""
 
     @property
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> tuple[int, int, str]:
         """What it is tried by; equals are tried in the order of their addition."""
         ...
 
@@ -65,10 +72,12 @@ class Segment(Protocol):
         """It matches the whole rest of a path, not one segment."""
         ...
 
-    def match(self, text: str) -> tuple[object, ...] | None:
-        """Return the variables' values, None when ``text`` does not match.
+    def match(self, texts: Sequence[str], index: int) -> tuple[object, ...] | None:
+        """Return the variables' values, None when it does not match.
 
-        ``text`` is a decoded segment, or for a segment that ``spans`` the raw rest of the path.
+        Args:
+            texts: the segments of a path, decoded.
+            index: the one to match; for a segment that ``spans``, the first of the rest.
         """
         ...
 
@@ -84,7 +93,7 @@ class Literal:
 
     names = ()
     spans = False
-    rank = (Rank.LITERAL, 0)
+    rank = (Rank.LITERAL, 0, "")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -93,8 +102,8 @@ class Literal:
     def key(self) -> str:
         return self.text
 
-    def match(self, text: str) -> tuple[object, ...] | None:
-        return () if text == self.text else None
+    def match(self, texts: Sequence[str], index: int) -> tuple[object, ...] | None:
+        return () if texts[index] == self.text else None
 
     def build(self, values: Mapping[str, object]) -> str:
         return quote(self.text, safe=_SEGMENT_SAFE)
@@ -112,25 +121,24 @@ class Variable:
         self.converter = converter
         self.key: Hashable
         if isinstance(converter, RegexConverter):
-            self.rank = (Rank.REGEX, 0)
+            self.rank = (Rank.REGEX, 0, "")
             self.key = (Rank.REGEX, converter.regex)
-        elif isinstance(converter, PlainConverter):
-            self.rank = (Rank.PLAIN, 0)
+        elif converter is _PLAIN:
+            self.rank = (Rank.PLAIN, 0, "")
             self.key = Rank.PLAIN
         else:
-            self.rank = (Rank.CONVERTER, _BUILTIN_ORDER.get(id(converter), _OWN_ORDER))
+            self.rank = (Rank.CONVERTER, _BUILTIN_ORDER.get(id(converter), _OWN_ORDER), "")
             self.key = (Rank.CONVERTER, id(converter))  # the pattern keeps it alive, so the id stays its own
 
-    def match(self, text: str) -> tuple[object, ...] | None:
+    def match(self, texts: Sequence[str], index: int) -> tuple[object, ...] | None:
         try:
-            return (self.converter.parse(text),)
+            return (self.converter.parse(texts[index]),)
         except ValueError:
             return None
 
     def build(self, values: Mapping[str, object]) -> str:
         text = self.converter.format(values[self.names[0]])
-        if self.match(text) is None or text in (".", ".."):
-            raise ValueError(f"{clip(text)} cannot stand in a segment of its own")
+        self.converter.parse(text)
         return quote(text, safe=_SEGMENT_SAFE)
 
 
@@ -140,8 +148,9 @@ Parts: TypeAlias = Sequence["str | Variable"]
 class Mixed:
     """Variables and literal text that share a segment: ``{name}.{ext}``, ``v{major:int}``.
 
-    The first plain variable takes as much as it can. A later one does not hold the literal in front of it, so that the
-    expression never has two ways to read a text and costs linear time.
+    A plain variable takes as much as it can, unless a plain one, an expression or an own converter stands before it:
+    then it does not hold the literal in front of it, so that there are not two places for the border between them, and
+    a match costs linear time.
     """
 
     __slots__ = ("_fullmatch", "_parts", "_variables", "key", "names", "rank")
@@ -153,12 +162,15 @@ class Mixed:
         self._variables = [part for part in parts if isinstance(part, Variable)]
         self.names = tuple(variable.names[0] for variable in self._variables)
         literals = sum(len(part) for part in parts if isinstance(part, str))
-        self.rank = (Rank.MIXED, -literals)
+        # Of two with as much text the alphabet decides, so that the order of addition does not; "{" stands behind all
+        # that is usual in paths, and a variable's own rank in front of the rest about it.
+        shape = [p if isinstance(p, str) else f"{{{p.rank[0]:d}{p.rank[1]}{p.converter.regex}" for p in parts]
+        self.rank = (Rank.MIXED, -literals, "".join(shape))
         self.key = (Rank.MIXED, tuple(part if isinstance(part, str) else part.key for part in parts))
-        self._fullmatch = re.compile(_mixed_regex(parts)).fullmatch
+        self._fullmatch = _compile(_mixed_regex(parts))
 
-    def match(self, text: str) -> tuple[object, ...] | None:
-        found = self._fullmatch(text)
+    def match(self, texts: Sequence[str], index: int) -> tuple[object, ...] | None:
+        found = self._fullmatch(texts[index])
         if found is None:
             return None
         try:
@@ -175,7 +187,7 @@ class Mixed:
         text = "".join(texts)
         wanted = [text for text, part in zip(texts, self._parts, strict=True) if not isinstance(part, str)]
         found = self._fullmatch(text)
-        if found is None or [found[f"_{number}"] for number in range(len(wanted))] != wanted or text in (".", ".."):
+        if found is None or [found[f"_{number}"] for number in range(len(wanted))] != wanted:
             raise ValueError(f"{clip(text)} would not be read back as {clip(wanted)}")
         return quote(text, safe=_SEGMENT_SAFE)
 
@@ -186,32 +198,30 @@ class Tail:
     __slots__ = ("names",)
 
     spans = True
-    rank = (Rank.TAIL, 0)
+    rank = (Rank.TAIL, 0, "")
     key = Rank.TAIL
 
     def __init__(self, name: str) -> None:
         self.names = (name,)
 
-    def match(self, text: str) -> tuple[object, ...] | None:
-        return (unquote(text, errors="strict"),)
+    def match(self, texts: Sequence[str], index: int) -> tuple[object, ...] | None:
+        return ("/".join(texts[index:]),)
 
     def build(self, values: Mapping[str, object]) -> str:
-        text = str(values[self.names[0]])
-        if not {".", ".."}.isdisjoint(text.split("/")):
-            raise ValueError(f"{clip(text)} holds a dot segment")
-        return quote(text, safe=_SEGMENT_SAFE + "/")
+        return quote(_PATH.format(values[self.names[0]]), safe=_SEGMENT_SAFE + "/")
 
 
 class Spanning:
     """The rest of a pattern in which an inline regular expression reaches across slashes: ``{day:[0-9]+/[0-9]+}``.
 
-    It is matched on the raw path, since a decoded one could not tell ``%2F`` from ``/``; values are decoded after.
+    It is matched on the path in its one canonical encoding, since a decoded one could not tell ``%2F`` from ``/``;
+    values are decoded after.
     """
 
     __slots__ = ("_fullmatch", "_segments", "_variables", "key", "names")
 
     spans = True
-    rank = (Rank.SPANNING, 0)
+    rank = (Rank.SPANNING, 0, "")
 
     def __init__(self, segments: Sequence[Parts]) -> None:
         self._segments = segments
@@ -225,23 +235,23 @@ class Spanning:
                 if isinstance(part, str):
                     expression += re.escape(quote(part, safe=_SEGMENT_SAFE))
                 else:
-                    inner = "[^/]+" if isinstance(part.converter, PlainConverter) else part.converter.regex
+                    inner = "[^/]+" if part.converter is _PLAIN else part.converter.regex
                     expression += f"(?P<_{number}>{inner})"
                     number += 1
             expressions.append(expression)
         regex = "/".join(expressions)
         self.key = (Rank.SPANNING, regex)
-        self._fullmatch = re.compile(regex).fullmatch
+        self._fullmatch = _compile(regex)
 
-    def match(self, text: str) -> tuple[object, ...] | None:
-        found = self._fullmatch(text)
+    def match(self, texts: Sequence[str], index: int) -> tuple[object, ...] | None:
+        found = self._fullmatch("/".join([quote(text, safe=_SEGMENT_SAFE) for text in texts[index:]]))
         if found is None:
             return None
         values: list[object] = []
         for number, variable in enumerate(self._variables):
             value = unquote(found[f"_{number}"], errors="strict")
             if isinstance(variable.converter, RegexConverter):
-                values.append(value)  # it has matched already, on the raw text
+                values.append(value)  # it has matched already, in the canonical encoding
                 continue
             try:
                 values.append(variable.converter.parse(value))
@@ -251,6 +261,7 @@ class Spanning:
 
     def build(self, values: Mapping[str, object]) -> str:
         built: list[str] = []
+        wanted: list[str] = []
         for parts in self._segments:
             text = ""
             for part in parts:
@@ -258,12 +269,16 @@ class Spanning:
                     text += quote(part, safe=_SEGMENT_SAFE)
                     continue
                 value = values[part.names[0]]
-                plain = isinstance(part.converter, RegexConverter)
-                text += quote(str(value) if plain else part.converter.format(value), safe=_SEGMENT_SAFE + "/")
+                if isinstance(part.converter, RegexConverter):
+                    wanted.append(quote(_PLAIN.format(value), safe=_SEGMENT_SAFE + "/"))
+                else:
+                    wanted.append(quote(part.converter.format(value), safe=_SEGMENT_SAFE))
+                text += wanted[-1]
             built.append(text)
         path = "/".join(built)
-        if self._fullmatch(path) is None or not {".", ".."}.isdisjoint(path.split("/")):
-            raise ValueError(f"{clip(path)} does not match")
+        found = self._fullmatch(path)
+        if found is None or [found[f"_{number}"] for number in range(len(wanted))] != wanted:
+            raise ValueError(f"{clip(path)} would not be read back as {clip(wanted)}")
         return path
 
 
@@ -290,10 +305,16 @@ class Pattern:
 
     @property
     def literal(self) -> str | None:
-        """The raw path that the pattern matches, when it has no variables."""
-        if all(isinstance(segment, Literal) for segment in self.segments):
+        """The raw path that the pattern matches, when it has no variables; None for the empty pattern too."""
+        if self.text and all(isinstance(segment, Literal) for segment in self.segments):
             return self.build({})
         return None
+
+    def leads_to(self, texts: Sequence[str]) -> bool:
+        """Tell whether a path, as its decoded segments, begins as this pattern says."""
+        return len(texts) >= len(self.segments) and all(
+            segment.match(texts, index) is not None for index, segment in enumerate(self.segments)
+        )
 
     def under(self, prefix: Pattern) -> Pattern:
         """Return this pattern with ``prefix`` in front."""
@@ -313,16 +334,22 @@ class Pattern:
             what = f"needs {missing!r}" if missing else f"has no variable {unknown[0]!r}"
             raise RoutingError(f"the path pattern {clip(self.text)} {what}")
         if not self.segments:
+            if not self.text:
+                raise RoutingError("the empty pattern has a path where its router is mounted only")
             return self.text
         built: list[str] = []
         for segment in self.segments:
             try:
                 built.append(segment.build(values))
-            except ValueError as exc:
+            except (ValueError, OverflowError) as exc:
                 raise RoutingError(f"no path for {clip(self.text)} with {segment.names}: {exc}") from exc
         path = "/" + "/".join(built)
         if path.startswith("//"):  # a reference that starts so names another host (RFC 3986 §4.2)
             raise RoutingError(f"the path {clip(path)} for {clip(self.text)} would be read as a host")
+        if not {".", ".."}.isdisjoint(path.split("/")):  # clients take them out, encoded or not (RFC 3986 §5.2.4)
+            raise RoutingError(f"the path {clip(path)} for {clip(self.text)} holds a dot segment")
+        if "%00" in path:
+            raise RoutingError(f"the path {clip(path)} for {clip(self.text)} holds a NUL, which no request may")
         return path
 
 
@@ -441,19 +468,33 @@ def _segment(parts: list[str | Variable], text: str, *, last: bool) -> Segment:
     return Mixed(parts)
 
 
+def _compile(regex: str) -> Callable[[str], re.Match[str] | None]:
+    """Return the matcher of an expression that was put together of those of converters.
+
+    Raises:
+        RoutingError: one of those cannot be a part: it has flags for all of it, or refers back to groups by number.
+    """
+    try:
+        return re.compile(regex).fullmatch
+    except re.error as exc:
+        raise RoutingError(f"an expression cannot stand beside other text as {clip(regex)}: {exc}") from None
+
+
 def _mixed_regex(parts: Parts) -> str:
-    """Return the expression of a mixed segment; each later plain variable is free of the literal before it."""
+    """Return the expression of a mixed segment; ``Mixed`` says which plain variables are free of the literal before."""
     expression = ""
     number = 0
     before = ""
+    bounded = True
     for part in parts:
         if isinstance(part, str):
             expression += re.escape(part)
             before = part
             continue
         inner = part.converter.regex
-        if isinstance(part.converter, PlainConverter) and number:
+        if part.converter is _PLAIN and not bounded:
             inner = f"(?s:(?!{re.escape(before)}).)+"
+        bounded = bounded and part.converter in BOUNDED_CONVERTERS
         expression += f"(?P<_{number}>{inner})"
         number += 1
     return expression

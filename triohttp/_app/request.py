@@ -36,7 +36,7 @@ from triohttp.errors import (
     clip,
 )
 
-from .exceptions import HTTPException, UnsupportedMediaType
+from .exceptions import UnsupportedMediaType
 from .owned import BodyFilter, HeadHook, OwnedAnswer, TakenOver, run_hooks
 from .request_body import RequestBody
 from .response import Response, sent_response, stream_of
@@ -84,7 +84,7 @@ class Request:
     _query: Query
     _read: bytes
     _state: State
-    _outcome: HTTPException | TrioHTTPError | Response
+    _outcome: Exception | Response
 
     def __init__(self, exchange: Exchange, app: App, route: Route | None, path_params: Mapping[str, Any]) -> None:
         self._exchange = exchange
@@ -507,13 +507,13 @@ class Request:
         return run_hooks(hooks, head) if hooks else ()
 
     async def _conclude(self) -> Response:
-        """Give the answer that routing has found without a handler: a refusal, a redirect, the methods there are."""
+        """Give what routing has found without a handler: a refusal, a redirect, the methods there are, an error."""
         outcome = self._outcome
         if isinstance(outcome, Response):
             return outcome
         raise outcome
 
-    def _decide(self, outcome: HTTPException | TrioHTTPError | Response) -> None:
+    def _decide(self, outcome: Exception | Response) -> None:
         """Set what ``_conclude`` gives."""
         self._outcome = outcome
 

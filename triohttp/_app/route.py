@@ -8,14 +8,15 @@ Rule 1: everything a request needs of its route is worked out when the route is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from triohttp._values.limits import Limits, RouteLimits, RouteTimeouts, Timeouts
 from triohttp._values.service import OnDisconnect
+from triohttp.errors import clip
 
 from .handlers import Answering, callable_name
-from .middleware import Middleware, compose
+from .middleware import Middleware, check_middleware, compose
 from .pattern import Pattern
 from .tree import ANY_METHOD
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .app import App
     from .router import Router
 
-__all__ = ["Declaration", "Route", "RouteOptions", "Settings"]
+__all__ = ["Declaration", "Route", "RouteOptions", "Settings", "check_level"]
 
 
 class RouteOptions(TypedDict, total=False):
@@ -39,6 +40,36 @@ class RouteOptions(TypedDict, total=False):
     """Around this route only, inside that of its routers."""
 
 
+Level: TypeAlias = "tuple[RouteLimits, RouteTimeouts, OnDisconnect | None]"
+"""What one router, or a route itself, says about limits, timeouts and the client's leaving."""
+
+
+def check_level(
+    limits: RouteLimits | None, timeouts: RouteTimeouts | None, on_disconnect: OnDisconnect | None
+) -> Level:
+    """Return the three as one value, empty where they are None.
+
+    Raises:
+        TypeError: a limit or timeout is unknown, or holds for a whole server only.
+        ValueError: one has a value that it cannot have.
+    """
+    limits = limits if limits is not None else {}
+    timeouts = timeouts if timeouts is not None else {}
+    for what, given, known in (("limit", limits, RouteLimits), ("timeout", timeouts, RouteTimeouts)):
+        _check_names(what, given, known)
+    Limits().replace(**limits)
+    Timeouts().replace(**timeouts)
+    if on_disconnect not in (None, "cancel", "finish"):
+        raise ValueError(f"on_disconnect must be 'cancel' or 'finish', not {clip(on_disconnect)}")
+    return limits, timeouts, on_disconnect
+
+
+def _check_names(what: str, given: Mapping[str, object], known: type) -> None:
+    for name in given:
+        if name not in known.__annotations__:
+            raise TypeError(f"no {what} of a route is called {clip(name)}; there are {sorted(known.__annotations__)}")
+
+
 class Settings:
     """Limits, timeouts and policy of a route with those of its routers, the innermost word counting.
 
@@ -47,7 +78,7 @@ class Settings:
 
     __slots__ = ("_last_limits", "_last_timeouts", "any", "limits", "on_disconnect", "timeouts")
 
-    def __init__(self, levels: Sequence[tuple[RouteLimits, RouteTimeouts, OnDisconnect | None]]) -> None:
+    def __init__(self, levels: Sequence[Level]) -> None:
         self.limits: RouteLimits = {}
         self.timeouts: RouteTimeouts = {}
         self.on_disconnect: OnDisconnect | None = None
@@ -55,8 +86,6 @@ class Settings:
             self.limits.update(limits)
             self.timeouts.update(timeouts)
             self.on_disconnect = on_disconnect or self.on_disconnect
-        Limits().replace(**self.limits)  # wrong names and values are the programmer's, so they are told now
-        Timeouts().replace(**self.timeouts)
         self.any = bool(self.limits or self.timeouts or self.on_disconnect)
         self._last_limits: tuple[Limits, Limits] | None = None
         self._last_timeouts: tuple[Timeouts, Timeouts] | None = None
@@ -75,9 +104,13 @@ class Settings:
 
 
 class Declaration:
-    """What the program said when it added a route."""
+    """What the program said when it added a route.
 
-    __slots__ = ("answering", "handler", "methods", "middleware", "name", "options", "pattern")
+    Raises:
+        TypeError, ValueError: an option is unknown, or has a value that it cannot have.
+    """
+
+    __slots__ = ("answering", "handler", "level", "methods", "middleware", "name", "pattern")
 
     def __init__(
         self,
@@ -91,9 +124,12 @@ class Declaration:
         self.methods = methods
         self.handler = handler
         self.answering = answering
-        self.options = options
+        _check_names("option", options, RouteOptions)
         self.name = options.get("name")
-        self.middleware = tuple(options.get("middleware", ()))
+        if not isinstance(self.name, str | None):
+            raise TypeError(f"the name of a route must be a str, not {clip(self.name)}")
+        self.middleware = check_middleware(options.get("middleware", ()))
+        self.level = check_level(options.get("limits"), options.get("timeouts"), options.get("on_disconnect"))
 
 
 class Route:
@@ -142,9 +178,7 @@ class Route:
         self.methods = declaration.methods
         self.method_keys = declaration.methods or (ANY_METHOD,)
         self.app: App | None = next(filter(None, (router._as_app() for router in reversed(routers))), None)
-        options = declaration.options
-        own = (options.get("limits", {}), options.get("timeouts", {}), options.get("on_disconnect"))
-        self.settings = Settings([*(router._settings_level for router in routers), own])
+        self.settings = Settings([*(router._settings_level for router in routers), declaration.level])
         self._compose()
 
     def _compose(self) -> None:

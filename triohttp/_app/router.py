@@ -18,10 +18,10 @@ from triohttp.errors import RoutingError, clip
 
 from .converters import BUILTIN_CONVERTERS, Converter
 from .handlers import RouteHandler, methods_of, prepare_handler
-from .middleware import Middleware
-from .pattern import Pattern, parse_pattern
-from .route import Declaration, Route, RouteOptions
-from .tree import Table
+from .middleware import Middleware, check_middleware
+from .pattern import Pattern, Rank, parse_pattern
+from .route import Declaration, Route, RouteOptions, check_level
+from .tree import ANY_METHOD, Table
 
 if TYPE_CHECKING:
     from .app import App
@@ -48,6 +48,10 @@ class Mount:
         self.prefix = prefix
         self.router = router
         self.name = name
+
+    def specificity(self) -> list[tuple[int, int, str]]:
+        """Return what sorts the mounts that a path lies under, the most specific first."""
+        return [*(segment.rank for segment in self.prefix.segments), (len(Rank), 0, "")]
 
     def lift(self, route: Route) -> Route:
         """Return ``route`` as the parent sees it."""
@@ -81,15 +85,8 @@ class Router:
         on_disconnect: OnDisconnect | None = None,
         converters: Mapping[str, Converter] | None = None,
     ) -> None:
-        for function in middleware:
-            if not callable(function):
-                raise TypeError(f"middleware must be callable, not {clip(function)}")
-        self._middleware = tuple(middleware)
-        self._settings_level: tuple[RouteLimits, RouteTimeouts, OnDisconnect | None] = (
-            limits if limits is not None else {},
-            timeouts if timeouts is not None else {},
-            on_disconnect,
-        )
+        self._middleware = check_middleware(middleware)
+        self._settings_level = check_level(limits, timeouts, on_disconnect)
         self._converters: dict[str, Converter] = {**BUILTIN_CONVERTERS, **(converters or {})}
         self._table = Table()
         self._mounts: tuple[Mount, ...] = ()
@@ -104,9 +101,7 @@ class Router:
 
         Requests that are being answered keep the middleware that they began with.
         """
-        if not callable(function):
-            raise TypeError(f"middleware must be callable, not {clip(function)}")
-        self._middleware = (*self._middleware, function)
+        self._middleware = (*self._middleware, *check_middleware([function]))
         for router in [self, *self._ancestors()]:
             router._recompose()
         return function
@@ -137,8 +132,10 @@ class Router:
                 after HTTP methods (a class is called once, without arguments).
             methods: one method or several; None means the methods that a class or object has, and any other handler
                 answers all but CONNECT and TRACE. GET includes HEAD.
+            options: as ``RouteOptions`` has them.
         Raises:
             RoutingError: the pattern is malformed, or the route cannot be told from one that is there; nothing changed.
+            ValueError, TypeError: an option, a limit or a timeout is unknown, or has a value that it cannot have.
         """
         pattern = parse_pattern(path, self._converters)
         declaration = Declaration(pattern, _methods(handler, methods), handler, prepare_handler(handler), options)
@@ -258,12 +255,20 @@ class Router:
             path_params: a value for each variable of its pattern; encoded as a path needs it.
             query: a query to put behind it, as ``encode_query`` takes it.
         Raises:
-            RoutingError: there is no such name, a variable is missing or unknown, or a value would not route back.
+            RoutingError: there is no such name, a variable is missing or unknown, or the path would not route back: a
+                value cannot stand in it, or it is that of a more specific route.
         """
-        route = self._table.names.get(name)
+        table = self._table
+        route = table.names.get(name)
         if route is None:
             raise RoutingError(f"no route is called {clip(name)}")
         path = route.pattern.build(path_params if path_params is not None else {})
+        if path_params:
+            for method in route.method_keys:
+                found = table.find(path, method, set())
+                if found is None or found[0] is not route:
+                    other = "nothing" if found is None else repr(found[0])
+                    raise RoutingError(f"the path {clip(path)} for {clip(name)} leads to {other}")
         text = encode_query(query)
         return f"{path}?{text}" if text else path
 
@@ -308,6 +313,9 @@ def _methods(handler: object, methods: str | Iterable[str] | None) -> tuple[str,
     if not names:
         raise RoutingError("methods= must name a method, or be None for any")
     try:
-        return tuple(sorted({check_method(name).upper() for name in names}))
+        checked = {check_method(name).upper() for name in names}
     except (TypeError, ValueError) as exc:
         raise RoutingError(str(exc)) from exc
+    if ANY_METHOD in checked:
+        raise RoutingError(f"{ANY_METHOD!r} is no method; leave methods= out for any")
+    return tuple(sorted(checked))

@@ -10,14 +10,14 @@ Rule 3: the more specific path wins, and only then the method; a path that match
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from triohttp.errors import RoutingError
 
-from .pattern import Literal, Pattern, Segment
+from .pattern import Literal, Segment
 
 if TYPE_CHECKING:
     from .route import Route
@@ -94,8 +94,9 @@ class Table:
                 if route.name in names:
                     raise RoutingError(f"the name {route.name!r} of {route!r} is taken by {names[route.name]!r}")
                 names[route.name] = route
-            root = _insert(root, route.pattern.segments, 0, route)
             literal = route.pattern.literal
+            if literal != "*":
+                root = _insert(root, route.pattern.segments, 0, route)
             if literal is not None:
                 known = literals.get(literal, {})
                 for method in route.method_keys:  # "*" stands outside the tree, so ambiguity is looked for here too
@@ -135,16 +136,13 @@ class Table:
                 return route, NO_VALUES
         if raw_path[:1] != "/":
             return None
-        raw_segments = raw_path[1:].split("/")
-        try:
-            segments = [unquote(raw, errors="strict") if "%" in raw else raw for raw in raw_segments]
-        except UnicodeDecodeError:
-            return None  # no text stands for these octets, and two paths must not become one
-        for node, values in _walk(self.root, raw_segments, segments, 0, ()):
-            route = _choose(node.routes, method, allowed)
-            if route is not None:
-                return route, dict(zip(route.pattern.names, values, strict=True))
-        return None
+        texts = raw_path[1:].split("/")
+        if "%" in raw_path:
+            try:
+                texts = [unquote(text, errors="strict") for text in texts]
+            except UnicodeDecodeError:
+                return None  # no text stands for these octets, and two paths must not become one
+        return _search(self.root, texts, 0, (), method, allowed)
 
     def methods(self) -> set[str]:
         """Return every method that some route names."""
@@ -162,28 +160,33 @@ def _choose(routes: dict[str, Route], method: str, allowed: set[str]) -> Route |
     return route
 
 
-def _walk(
-    node: Node, raw: list[str], segments: list[str], index: int, values: tuple[object, ...]
-) -> Iterator[tuple[Node, tuple[object, ...]]]:
-    """Yield the nodes at which a path may end, the most specific first, with the variables' values."""
-    if index == len(segments):
-        if node.routes:
-            yield node, values
-        return
-    text = segments[index]
-    child = node.literals.get(text)
-    if child is not None:
-        yield from _walk(child, raw, segments, index + 1, values)
-    for edge in node.edges:
-        segment = edge.segment
-        if segment.spans:
-            more = segment.match("/".join(raw[index:]))
-            if more is not None:
-                yield edge.node, values + more
-        else:
-            more = segment.match(text)
-            if more is not None:
-                yield from _walk(edge.node, raw, segments, index + 1, values + more)
+def _search(
+    node: Node, texts: list[str], index: int, values: tuple[object, ...], method: str, allowed: set[str]
+) -> tuple[Route, Mapping[str, object]] | None:
+    """Return the most specific route below ``node`` for the rest of a path, with all variables."""
+    while index < len(texts):
+        child = node.literals.get(texts[index])
+        edges = node.edges
+        index += 1
+        if child is None or edges:
+            if child is not None:
+                found = _search(child, texts, index, values, method, allowed)
+                if found is not None:
+                    return found
+            for edge in edges:
+                more = edge.segment.match(texts, index - 1)
+                if more is not None:
+                    after = len(texts) if edge.segment.spans else index
+                    found = _search(edge.node, texts, after, values + more, method, allowed)
+                    if found is not None:
+                        return found
+            return None
+        node = child  # the only way on
+    if node.routes:
+        route = _choose(node.routes, method, allowed)
+        if route is not None:
+            return route, dict(zip(route.pattern.names, values, strict=True))
+    return None
 
 
 def _refuse_equal(routes: dict[str, Route], method: str, route: Route) -> None:
@@ -194,9 +197,7 @@ def _refuse_equal(routes: dict[str, Route], method: str, route: Route) -> None:
 
 
 def _insert(node: Node, segments: tuple[Segment, ...], index: int, route: Route) -> Node:
-    if index == len(segments):
-        if not segments:
-            return node  # "*" and the empty pattern match no path that starts with a slash
+    if index == len(segments):  # the root itself for "", which no search ends at: a path has a segment at least
         for method in route.method_keys:
             _refuse_equal(node.routes, method, route)
         return Node(node.literals, node.edges, {**node.routes, **dict.fromkeys(route.method_keys, route)})
@@ -238,15 +239,3 @@ def _position(node: Node, key: Hashable) -> int | None:
         if edge.segment.key == key:
             return position
     return None
-
-
-def matches_start(prefix: Pattern, raw_path: str) -> bool:
-    """Tell whether a raw path lies under a mount's prefix."""
-    raw = raw_path[1:].split("/")
-    if len(raw) < len(prefix.segments):
-        return False
-    try:
-        texts = [unquote(text, errors="strict") for text in raw[: len(prefix.segments)]]
-    except UnicodeDecodeError:
-        return False
-    return all(segment.match(text) is not None for segment, text in zip(prefix.segments, texts, strict=True))
