@@ -45,6 +45,15 @@ class Finished:
         return self.output.decode()
 
 
+@dataclass
+class Beside:
+    """A program that runs beside a block."""
+
+    line: str
+    """The first line that it wrote."""
+    process: trio.Process
+
+
 class Programs:
     """Runs programs for one test, in a directory of the test's own."""
 
@@ -90,8 +99,8 @@ class Programs:
         return await self.run("node", HERE / script, *arguments)
 
     @asynccontextmanager
-    async def beside(self, name: str, *arguments: str | Path) -> AsyncIterator[str]:
-        """Have a program run beside a block, which gets its first line of output; then it gets SIGTERM."""
+    async def beside(self, name: str, *arguments: str | Path) -> AsyncIterator[Beside]:
+        """Have a program run beside a block, from its first line of output on; at the end it gets SIGTERM."""
         process = await trio.lowlevel.open_process(
             [self.find(name), *map(str, arguments)],
             stdin=subprocess.DEVNULL,
@@ -108,7 +117,7 @@ class Programs:
                     data = await process.stdout.receive_some(1000)
                     assert data, f"{name} ended before it had said anything"
                     line += data
-                yield line.decode().strip()
+                yield Beside(line.decode().splitlines()[0], process)
             finally:
                 process.terminate()
                 with trio.move_on_after(ENDING_SECONDS, shield=True):

@@ -23,9 +23,9 @@ CHUNKS = "a" + "b" * 100_000 + "c"
 @asynccontextmanager
 async def open_client(programs: Programs) -> AsyncIterator[Client]:
     """A client of a Node server that lives as long as the block."""
-    async with programs.beside("node", programs.beside_tests("node_server.js")) as port:
+    async with programs.beside("node", programs.beside_tests("node_server.js")) as node:
         limits = ClientLimits(connections_per_origin=10)
-        async with Client(f"http://127.0.0.1:{port}", limits=limits) as client:
+        async with Client(f"http://127.0.0.1:{node.line}", limits=limits) as client:
             yield client
 
 
