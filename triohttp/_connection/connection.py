@@ -76,6 +76,7 @@ class Connection:
         "watched",
         "wire",
         "write_deadline",
+        "write_moved",
         "write_sent",
         "write_waited",
         "write_waiting_since",
@@ -107,6 +108,7 @@ class Connection:
         # deadlines: absolute trio times, math.inf for none
         self.read_deadline = math.inf
         self.write_deadline = math.inf
+        self.write_moved: float | None = None  # what a handler wants the write deadline to be
         self.handler_deadline = math.inf
         self.gone_deadline = math.inf
         self.look_deadline = math.inf
@@ -171,6 +173,7 @@ class Connection:
         if self.poisoned:
             raise DisconnectedError("an earlier write on this connection did not finish", phase="send")
         self.poisoned = True
+        taken_before = self.write_sent
         try:
             await self.transport.send_all(data, None if self.timer is None else self)
         except trio.BrokenResourceError as exc:
@@ -187,6 +190,7 @@ class Connection:
         self.poisoned = False
         if self.write_waiting_since is not None:
             self._write_went_on()
+            self.write_sent = taken_before + len(data)
         if self.ended_at is not None:
             self.last_write = trio.current_time()
 
@@ -200,11 +204,14 @@ class Connection:
             self._write_went_on(now)
         self.write_sent += progress
         self.write_waiting_since = now
-        allowed = timeouts.write_stall_seconds
-        if timeouts.write_min_rate:
-            earned = self.write_sent / timeouts.write_min_rate
-            allowed = min(allowed, max(0.0, timeouts.rate_grace_seconds + earned - self.write_waited))
-        self.write_deadline = now + allowed
+        if self.write_moved is not None:
+            self.write_deadline = self.write_moved
+        else:
+            allowed = timeouts.write_stall_seconds
+            if timeouts.write_min_rate:
+                earned = self.write_sent / timeouts.write_min_rate
+                allowed = min(allowed, max(0.0, timeouts.rate_grace_seconds + earned - self.write_waited))
+            self.write_deadline = now + allowed
         self.due(self.write_deadline)
 
     def _write_went_on(self, now: float | None = None) -> None:
@@ -259,6 +266,7 @@ class Connection:
         """From here on user code runs: the peer's leaving concerns it."""
         self.handling = True
         self.read_deadline = math.inf  # the head's
+        self.write_moved = None
         self.write_waited = 0.0
         self.write_sent = 0
         if self.ended_at is not None:

@@ -75,7 +75,7 @@ class ServerDeadlines:
     @property
     def body(self) -> float:
         """When the wait for content that is going on, or the next one, ends in a ReadTimeout."""
-        return self._connection.read_deadline
+        return self._connection.read_deadline if self.body_moved is None else self.body_moved
 
     @body.setter
     def body(self, when: float) -> None:
@@ -86,12 +86,15 @@ class ServerDeadlines:
     @property
     def write(self) -> float:
         """When the wait for the peer to take bytes that is going on, or the next one, ends the connection."""
-        return self._connection.write_deadline
+        moved = self._connection.write_moved
+        return self._connection.write_deadline if moved is None else moved
 
     @write.setter
     def write(self, when: float) -> None:
-        self._connection.write_deadline = when
-        self._connection.due(when)
+        self._connection.write_moved = when
+        if self._connection.transport.writing:
+            self._connection.write_deadline = when
+            self._connection.due(when)
 
 
 class ServerExchange:
