@@ -23,9 +23,16 @@ from triohttp._values.message import RequestHead, ResponseHead
 from triohttp._values.service import AnswerState
 from triohttp._values.status import reason_phrase
 from triohttp._wire.events import Signal
-from triohttp.errors import DisconnectedError, InternalError, RemoteProtocolError, TransportError, TrioHTTPError
+from triohttp.errors import (
+    DisconnectedError,
+    InternalError,
+    RemoteProtocolError,
+    TransportError,
+    TrioHTTPError,
+    WriteTimeout,
+)
 
-from .firewall import report
+from .firewall import leaves, report
 from .records import AccessRecord, access_log, as_reject, server_log
 
 if TYPE_CHECKING:
@@ -206,10 +213,14 @@ class Conversation:
         except (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseExceptionGroup as group:
-            rest = report(group, "the service")
-            if rest is not None:
-                raise rest from None
-            await self._apologise(exchange, 500)
+            found = leaves(group)
+            if all(self._status_of(exchange, leaf) != 500 for leaf in found):
+                await self._fault(exchange, found[0])
+            else:
+                rest = report(group, "the service")
+                if rest is not None:
+                    raise rest from None
+                await self._apologise(exchange, 500)
         except BaseException as exc:  # noqa: BLE001  # whatever else a service raises is answered for here
             await self._fault(exchange, exc)
         finally:
@@ -226,23 +237,42 @@ class Conversation:
             self._server.reject_log.write(reject, exchange.status or None, connection.info, self._requests)
 
     async def _fault(self, exchange: ServerExchange, error: BaseException) -> None:
-        """Answer for a service that raised: the status of one of our errors, which is the peer's doing, or 500."""
-        status = error.status if isinstance(error, TrioHTTPError) else 500
-        if isinstance(error, trio.BrokenResourceError) and exchange.state is AnswerState.TAKEN and self._connection.poisoned:
-            status = None  # the peer has left its tunnel
-        if isinstance(error, RemoteProtocolError):
-            status = error.suggested_status
-            if error is not exchange.content_error:
-                # The service rejects the request: a path that climbs out of the root, for example.
-                exchange.close_after()
-                self._server.rejects += 1
-                self._server.reject_log.write(error, status, self._connection.info, self._requests)
-        if status == 500:
-            server_log.error("the service failed: %r", error, exc_info=error)
+        """Answer for a service that raised."""
+        status = self._status_of(exchange, error)
         if status is None:
             exchange.cut()
-        else:
-            await self._apologise(exchange, status)
+            return
+        if status == 500:
+            server_log.error("the service failed: %r", error, exc_info=error)
+        elif isinstance(error, RemoteProtocolError) and error is not exchange.content_error:
+            # The service rejects the request: a path that climbs out of the root, for example.
+            exchange.close_after()
+            self._server.rejects += 1
+            self._server.reject_log.write(error, status, self._connection.info, self._requests)
+        await self._apologise(exchange, status)
+
+    def _status_of(self, exchange: ServerExchange, error: BaseException) -> int | None:
+        """Return the status that answers an error: 500 for the program's doing, None for a peer that has left.
+
+        A service may have connections of its own: what goes wrong on those is not the doing of this one's peer.
+        """
+        connection = self._connection
+        if isinstance(error, RemoteProtocolError):
+            if error is exchange.content_error:
+                return error.suggested_status
+            return 500 if error.suggested_status is None else error.suggested_status
+        if error is exchange.content_error:
+            return exchange.content_error.status
+        if connection.poisoned:
+            if isinstance(error, (DisconnectedError, WriteTimeout)):
+                return None
+            if isinstance(error, trio.ClosedResourceError) and connection.closed:
+                return None  # one task sent, and waited too long for the peer; this one was receiving
+            if isinstance(error, trio.BrokenResourceError) and exchange.state is AnswerState.TAKEN:
+                return None
+        if isinstance(error, TrioHTTPError) and not isinstance(error, TransportError):
+            return error.status
+        return 500
 
     async def _apologise(self, exchange: ServerExchange, status: int) -> None:
         """Answer with a bare status if nothing has gone out, else cut."""
