@@ -55,17 +55,13 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args(sys.argv[1:] or ["all"])
 
 
-def main() -> None:
-    arguments = _arguments()
+def measure(report: Report, python: Path, arguments: argparse.Namespace) -> None:
+    """Measure what is asked for, one table after the other."""
     wanted = arguments.subcommand
     peers: str | None = getattr(arguments, "peers", None)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     seconds: float = arguments.seconds or 1.0
     connections: int = arguments.connections
-
-    python = environment_python()
-    versions = {name: text for name, text in installed_versions(python).items() if name in _SHOWN_VERSIONS}
-    report = Report(shlex.join(["bench/run.py", *sys.argv[1:]]), versions)
     if wanted in ("server", "all"):
         report.add(
             measure_servers(python, chosen(SERVERS, peers), rounds=rounds, seconds=seconds, connections=connections)
@@ -87,7 +83,18 @@ def main() -> None:
         servers = chosen(SERVERS, peers or _COUNTED_SERVERS)
         seconds = arguments.seconds or (5.0 if arguments.quick else 15.0)
         report.add(measure_instructions(python, servers, seconds=seconds, connections=connections))
-    progress(f"written to {report.write(arguments.output)}")
+
+
+def main() -> None:
+    arguments = _arguments()
+    python = environment_python()
+    versions = {name: text for name, text in installed_versions(python).items() if name in _SHOWN_VERSIONS}
+    report = Report(shlex.join(["bench/run.py", *sys.argv[1:]]), versions)
+    try:
+        measure(report, python, arguments)
+    finally:  # what one part found out is not lost with the next
+        if report.tables:
+            progress(f"written to {report.write(arguments.output)}")
 
 
 if __name__ == "__main__":

@@ -74,22 +74,43 @@ def _innocent(port: int, beside: bytes | None, seconds: float) -> Figure:
     figure = Figure("ms")
     over = threading.Event()
     newcomers = threading.Thread(target=_newcomers, args=(port, beside, seconds, over))
-    with socket.create_connection(("127.0.0.1", port), timeout=_GIVE_UP_SECONDS) as innocent:
-        innocent.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    innocent = _connect(port)
+    try:
         newcomers.start()
         while not over.is_set():
             started = time.perf_counter()
-            innocent.sendall(_INNOCENT)
-            answer = innocent.recv(65536)
-            while not answer.endswith(b"Hello, world!"):  # some servers send head and content apart
-                data = innocent.recv(65536)
-                if not data:
-                    raise RuntimeError(f"an innocent request was answered with {answer!r}")
-                answer += data
+            while not _ask(innocent):  # closed by the server: an idle time may have passed while it could do nothing
+                innocent.close()
+                innocent = _connect(port)
             figure.readings.append((time.perf_counter() - started) * 1e3)
             time.sleep(0.001)
         newcomers.join()
+    finally:
+        innocent.close()
     return figure
+
+
+def _ask(innocent: socket.socket) -> bool:
+    """Send one request and read its answer; False when the server has closed the connection instead."""
+    answer = b""
+    try:
+        innocent.sendall(_INNOCENT)
+        while not answer.endswith(b"Hello, world!"):  # some servers send head and content apart
+            data = innocent.recv(65536)
+            if not data:
+                break
+            answer += data
+    except ConnectionError:
+        pass
+    if answer and not answer.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"an innocent request was answered with {answer!r}")
+    return bool(answer)
+
+
+def _connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=_GIVE_UP_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def _newcomers(port: int, head: bytes | None, seconds: float, over: threading.Event) -> None:
@@ -105,7 +126,7 @@ def _newcomers(port: int, head: bytes | None, seconds: float, over: threading.Ev
 
 def _talk(port: int, head: bytes) -> None:
     """Send the head on a connection of its own and read until the server closes, politely or not."""
-    with socket.create_connection(("127.0.0.1", port), timeout=_GIVE_UP_SECONDS) as newcomer:
+    with _connect(port) as newcomer:
         try:
             newcomer.sendall(head)
             while newcomer.recv(65536):
