@@ -268,6 +268,8 @@ def test_expects_continue_until_content_or_an_answer_comes():
     assert not wire.expects_continue
     wire.next_event()
     assert wire.expects_continue
+    wire.send_interim(103, [])
+    assert wire.expects_continue
     wire.send_interim(100, [])
     assert not wire.expects_continue
     wire = server(head + b"h")

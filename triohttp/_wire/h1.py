@@ -143,6 +143,7 @@ class H1Wire(H1Receiver):
             data = self._h11.send(event)
         except h11.LocalProtocolError as exc:
             raise LocalProtocolError(str(exc), slug="response-head") from exc
+        self._expectation = False
         if self._incoming is _INCOMING_HEAD:
             self._incoming = _INCOMING_COMPLETE  # the request that has not come is not waited for any more
         self._outgoing = outgoing
@@ -172,7 +173,9 @@ class H1Wire(H1Receiver):
             data = self._h11.send(h11.InformationalResponse(status_code=status, headers=fields, reason=_reason(status)))
         except h11.LocalProtocolError as exc:
             raise LocalProtocolError(str(exc), slug="response-head") from exc
-        if status == 101:
+        if status == 100:
+            self._expectation = False
+        elif status == 101:
             self._outgoing, self._incoming = _SWITCHED, Incoming.SWITCHED
         return data
 

@@ -181,13 +181,11 @@ class H1Receiver:
 
     @property
     def expects_continue(self) -> bool:
-        """The client waits for 100 (Continue) and none of its content has come in."""
-        return (
-            self._expectation
-            and not self._pending
-            and self.incoming_length != 0
-            and self._h11.they_are_waiting_for_100_continue
-        )
+        """The client waits for 100 (Continue) and none of its content has come in.
+
+        h11 has a word of its own for it, which takes any interim response for the awaited one.
+        """
+        return self._expectation and not self._pending and self.incoming_length != 0
 
     @property
     def keep_alive(self) -> bool:
@@ -376,7 +374,7 @@ class H1Receiver:
                 length = value
         if found & _DELICATE and (found & _DELICATE != _LENGTH or _PLAIN_LENGTH.search(head) is None):
             doubtful = True
-            self._expectation = found & _EXPECT > 0
+            self._expectation = found & _EXPECT > 0 and version == b"1.1"
         if doubtful:
             self._doubt(head)
         try:
@@ -476,6 +474,7 @@ class H1Receiver:
         pending = self._pending
         if not pending:
             return self._content_missing()
+        self._expectation = False
         piece = self._take(min(left, len(pending), _PIECE_BYTES))
         self._h11.receive_data(piece)
         self._h11.next_event()
@@ -491,6 +490,7 @@ class H1Receiver:
             count = gate.admit(self._pending)
             if not count:
                 return self._content_missing()
+            self._expectation = False
             self._h11.receive_data(self._take(count))
             while (event := self._h11.next_event()) is not h11.NEED_DATA:
                 if type(event) is h11.Data:
