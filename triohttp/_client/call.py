@@ -135,10 +135,16 @@ class Call:
             return self.phases.open(CONNECT, timeouts.connect_seconds)
         return self.phases.open(SEND, timeouts.write_idle_seconds)
 
-    def close(self) -> None:
-        """Stop what still goes on and give the slot back, with the connection if both messages are complete."""
+    def close(self, *, skip_received: bool = False) -> None:
+        """Stop what still goes on and give the slot back, with the connection if both messages are complete.
+
+        Args:
+            skip_received: what is left of the answer is not wanted: throw it away if it has come in already.
+        """
         if self.ended:
             return
+        if skip_received and self._exchange is not None:
+            self._exchange.skip_received()
         self.ended = True
         if self._upload is not None and not self._upload.done:
             self._upload.stop()

@@ -1,7 +1,7 @@
 """Answers that are received piece by piece: ``client.stream``, and the raw stream after an upgrade.
 
 Rule 1: such an answer exists only inside its ``async with`` block; leaving it decides, without awaiting, whether the
-        connection lives on: it does when both messages were complete.
+        connection lives on: it does when both messages are complete, be it with content that came in but was not read.
 Rule 2: classes, no generators: nothing is left half run when a block is left.
 Rule 3: each wait is bounded by a scope of its own; the block of the caller runs under none of ours.
 """
@@ -96,9 +96,9 @@ class ResponseContent(trio.abc.ReceiveStream):
         return data
 
     async def aclose(self) -> None:
-        """Receive nothing more; the connection is closed unless the end was reached."""
+        """Receive nothing more; the connection is closed unless the whole content has come in."""
         self._closed = True
-        self._call.close()
+        self._call.close(skip_received=True)
         await trio.lowlevel.checkpoint()
 
 
@@ -244,7 +244,7 @@ class _CallContext:
         Raises:
             BaseException: what the iterable of the request's content raised.
         """
-        self._call.close()
+        self._call.close(skip_received=True)
         await self._call.join()
 
 

@@ -143,8 +143,8 @@ class Upload:
             return  # the receiver is in the same scopes and raises its own
         if self._sending and isinstance(exc, DisconnectedError):
             self.send_error = exc
-        elif self._sending and self._stopped and isinstance(exc, trio.ClosedResourceError):
-            return  # the connection was closed under us, on purpose
+        elif self._sending and isinstance(exc, trio.ClosedResourceError):
+            return  # the connection was closed by this end, on purpose; the receiver hears why
         else:
             if self.error is not None and exc.__context__ is None:
                 exc.__context__ = self.error  # as if the cleanup had been a `finally` around the rest

@@ -15,8 +15,8 @@ import trio
 from triohttp._values.headers import Headers
 from triohttp._values.limits import ClientLimits
 from triohttp._values.message import RequestHead, ResponseHead
-from triohttp._wire.events import Event, FieldLines
-from triohttp.errors import DisconnectedError, RemoteProtocolError
+from triohttp._wire.events import EndOfContent, Event, FieldLines
+from triohttp.errors import DisconnectedError, RemoteProtocolError, TrioHTTPError
 
 from .connection import Connection
 from .content import IncomingContent
@@ -181,6 +181,21 @@ class ClientExchange:
         return Tunnel(self._connection, self._connection.wire.take_over())
 
     # -- the end -------------------------------------------------------------------------------------------------------
+
+    def skip_received(self) -> None:
+        """Throw away what is left of the answer, as far as it has come in already; never waits.
+
+        When that is all of it, the connection may be used again although nobody wanted to read so far.
+        """
+        content = self._content
+        if content is None or content.at_end or content.error is not None:
+            return
+        try:
+            while isinstance(event := self._connection.wire.next_event(), bytes):
+                pass
+        except TrioHTTPError:
+            return  # broken, or cut: the connection is of no use, and the error of no interest
+        content.at_end = isinstance(event, EndOfContent)
 
     @property
     def complete(self) -> bool:
