@@ -160,7 +160,7 @@ async def test_a_drain_waits_for_a_tunnel_and_ends_it_with_its_grace(
 
 
 async def test_a_peer_that_resets_a_tunnel_stops_its_handler(caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that waits for something else is cancelled, one that waits on the tunnel is told; no fault of either."""
+    """A handler that waits for something else is cancelled, one that waits on the tunnel is told; that is no fault."""
     outcomes: list[type[BaseException]] = []
     running, ended = trio.Event(), trio.Event()
 

@@ -284,7 +284,8 @@ class ServerExchange:
 
     async def _send_interim(self, status: int, fields: FieldLines) -> None:
         async with self._connection.send_turn:
-            await self._connection.transmit(self._connection.wire.send_interim(status, fields))
+            if self.state is AWAITED or self.state is STAGED:  # else the final head has gone out meanwhile
+                await self._connection.transmit(self._connection.wire.send_interim(status, fields))
 
     async def respond(self, head: ResponseHead, content: bytes = b"", trailers: Headers | None = None) -> None:
         """Send a whole answer in one piece.
@@ -303,16 +304,19 @@ class ServerExchange:
         turn = connection.send_turn
         if turn.taken:
             await turn.take()
+            if self.state is not AWAITED and self.state is not STAGED:
+                turn.give_back()
+                raise BodyStateError(f"the answer to {self.head.method} {self.head.target!r} was begun meanwhile")
         else:
             turn.taken = True
         try:
             wire = connection.wire
             length = len(content) if trailers is None else None
             data = wire.send_response(head.status, self._fields(head), length)
+            self.state = BEGUN
             if content:
                 data += wire.send_content(content)
             data += wire.send_end(trailers)
-            self.state = BEGUN
             self.status = head.status
             self.sent_bytes += len(data)
             await connection.transmit(data)
@@ -349,9 +353,15 @@ class ServerExchange:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         async with self._connection.send_turn:
-            head = self._head_bytes()
-            wire = self._connection.wire
-            await self._transmit(head + wire.send_content(data) if data else head)
+            out = self._head_bytes()
+            if data:
+                try:
+                    out += self._connection.wire.send_content(data)
+                except TrioHTTPError:
+                    if out:  # the head has not gone out, and the wire cannot make it again
+                        self.cut()
+                    raise
+            await self._transmit(out)
 
     async def flush(self) -> None:
         """Send the staged head now, if it has not gone out."""
@@ -372,15 +382,18 @@ class ServerExchange:
             except TrioHTTPError:
                 self.cut()
                 raise
-            await self._transmit(head + end)
+            data = head + end
+            if not data:
+                self.state = COMPLETE  # already: a cancellation has nothing left to cut
+            await self._transmit(data)
             self.state = COMPLETE
 
     def _head_bytes(self) -> bytes:
         if self.state is STAGED:
             head = self._staged
             assert head is not None
-            self._staged = None
             data = self._connection.wire.send_response(head.status, self._fields(head), self._length)
+            self._staged = None
             self.state = BEGUN
             self.status = head.status
             return data
@@ -391,12 +404,12 @@ class ServerExchange:
         raise BodyStateError("this answer is over" if self.state is not AWAITED else "no answer was begun")
 
     async def _transmit(self, data: bytes) -> None:
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
         self.sent_bytes += len(data)
         try:
-            if data:
-                await self._connection.transmit(data)
-            else:
-                await trio.lowlevel.checkpoint()
+            await self._connection.transmit(data)
         except BaseException:
             self.cut()
             raise
@@ -455,6 +468,8 @@ class ServerExchange:
             raise BodyStateError("the request's content must be received before the connection is taken over")
         wire = connection.wire
         async with connection.send_turn:
+            if self.state is not AWAITED and self.state is not STAGED:
+                raise BodyStateError("an answer was begun meanwhile; the connection cannot be taken over")
             if connect:
                 data = wire.send_response(head.status, list(head.headers.raw), 0)
             else:

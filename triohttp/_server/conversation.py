@@ -281,7 +281,7 @@ class Conversation:
             return
         try:
             await exchange.respond(*plain_answer(status))
-        except TransportError:
+        except TrioHTTPError:  # the peer is gone, or the service left the wire where no answer can begin
             exchange.cut()
 
     async def _reject(self, error: RemoteProtocolError) -> None:
