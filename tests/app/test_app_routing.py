@@ -57,6 +57,7 @@ def make_app(**options: object) -> App:
         ("DELETE /items/x", 404, b"Not Found\n"),
         ("PROPFIND /any", 200, b"PROPFIND"),
         ("GET /nothing", 404, b"Not Found\n"),
+        ("FOO /nothing", 404, b"Not Found\n"),
         ("GET /items/", 404, b"Not Found\n"),
         ("GET //items", 404, b"Not Found\n"),
         ("GET /echo/a%2Fb", 200, b'{"value":"a/b"}'),
@@ -84,6 +85,8 @@ async def test_the_answer_to_a_path(ask: Ask, line: str, status: int, content: b
         ("GET /items/7", "DELETE, OPTIONS"),
         ("TRACE /items", "GET, HEAD, OPTIONS, POST"),
         ("TRACE /any", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
+        ("get /items", "GET, HEAD, OPTIONS, POST"),
+        ("FOO /items", "GET, HEAD, OPTIONS, POST"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(ask: Ask, line: str, allow: str) -> None:
