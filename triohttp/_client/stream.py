@@ -9,6 +9,7 @@ Rule 3: each wait is bounded by a scope of its own; the block of the caller runs
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 import trio
 
@@ -40,11 +41,12 @@ class ResponseContent(trio.abc.ReceiveStream):
         at_end: the end was reached.
     """
 
-    __slots__ = ("_call", "_closed", "at_end")
+    __slots__ = ("_call", "_closed", "_receiving", "at_end")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._closed = False
+        self._receiving = False
         self.at_end = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -58,6 +60,7 @@ class ResponseContent(trio.abc.ReceiveStream):
             ReadTimeout: nothing came for ``read_idle_seconds``.
             RemoteProtocolError: the framing is broken.
             TotalTimeout: the exchange took too long altogether.
+            trio.BusyResourceError: another task is receiving.
             trio.ClosedResourceError: the stream was closed, or its block left.
             BaseException: what the iterable of the request's content raised.
         """
@@ -69,9 +72,12 @@ class ResponseContent(trio.abc.ReceiveStream):
         if self._closed or call.ended:
             raise trio.ClosedResourceError("this answer's content was closed, or its block was left")
         call.check_upload()
+        if self._receiving:  # asked here, since the scope of the receive that goes on is the call's
+            raise trio.BusyResourceError("another task is already receiving this content")
         content = call.content
         assert content is not None
         data: bytes | None = None
+        self._receiving = True
         try:
             with call.phases.open(CONTENT, call.phases.timeouts.read_idle_seconds):
                 data = await content.receive_some(max_bytes)
@@ -83,6 +89,8 @@ class ResponseContent(trio.abc.ReceiveStream):
         except TrioHTTPError as exc:
             call.explain(exc)
             raise
+        finally:
+            self._receiving = False
         if data is None:
             error = call.failure()
             if isinstance(error, TrioHTTPError):
@@ -180,21 +188,21 @@ class ClientResponseStream(Answer):
         """Return an asynchronous iterator over the lines of text that are left.
 
         Raises:
-            ContentError: ``charset``: it is unknown.
+            ContentError: ``charset``: it is unknown, or UTF-16.
         """
         media_type = self.media_type
         codec = find_codec(media_type.charset or "utf-8") if media_type is not None else "utf-8"
         return LineReader(self.body, codec, max_line_bytes)
 
-    async def raise_for_status(self) -> None:
-        """Do nothing, unless the status is 4xx or 5xx.
+    async def raise_for_status(self) -> Self:
+        """Return this answer, unless its status is 4xx or 5xx.
 
         Raises:
             StatusError: it is; the error has the first 64 KiB of the content, as far as they can be had.
         """
         if self.status < 400:
             await trio.lowlevel.checkpoint()
-            return
+            return self
         raise await self.receive_error()
 
     async def receive_error(self) -> StatusError:
