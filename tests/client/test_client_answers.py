@@ -133,6 +133,14 @@ async def test_a_last_line_end_begins_no_line() -> None:
     assert await read_lines([]) == []
 
 
+async def test_lines_are_in_the_charset_that_text_would_be_in() -> None:
+    """A byte order mark is none of the first line; where LF is not one byte there are no lines to be found."""
+    assert await read_lines([b"\xef\xbb", b"\xbfone\n", b"\xef\xbb\xbftwo"]) == ["one", "\ufefftwo"]
+    with pytest.raises(ContentError, match="utf-16") as caught:
+        LineReader(Pieces([]), "utf-16", 100)
+    assert caught.value.reason == "charset"
+
+
 async def test_a_line_is_bounded() -> None:
     """A line beyond ``max_line_bytes`` is an error, whether or not its end has come."""
     for content in (b"x" * 101 + b"\n", b"x" * 101):

@@ -367,6 +367,15 @@ async def test_the_statistics_add_up() -> None:
     assert "http://b.test:80" not in pool.statistics().origins
 
 
+async def test_destinations_of_one_origin_are_counted_together() -> None:
+    """Mounts of two parts of an origin have connections of their own; the figures are the origin's."""
+    pool = make_pool()
+    take(pool, A)
+    take(pool, A._replace(mount="http://a.test/api")).release()
+    origin = pool.statistics().origins["http://a.test:80"]
+    assert (origin.connections, origin.idle, origin.waiting) == (2, 1, 0)
+
+
 async def test_why_somebody_waits_can_be_said() -> None:
     """The text has the limits, what is taken of them, and the oldest holder."""
     pool = make_pool(connections=7, connections_per_origin=1)

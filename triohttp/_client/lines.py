@@ -7,6 +7,7 @@ Rule 3: an object, not a generator: leaving a loop early leaves nothing open.
 
 from __future__ import annotations
 
+import codecs
 from typing import Self
 
 import trio
@@ -21,13 +22,17 @@ class LineReader:
 
     Args:
         stream: where to receive.
-        codec: how a line is decoded; each line by itself, so it must be one where LF is one byte.
+        codec: how a line is decoded, each by itself; a byte order mark of UTF-8 is no part of the first one.
         max_line_bytes: bound on one line.
+    Raises:
+        ContentError: ``charset``: LF is not one byte in it, so that lines cannot be told apart (UTF-16).
     """
 
-    __slots__ = ("_buffer", "_codec", "_ended", "_max", "_searched", "_start", "_stream")
+    __slots__ = ("_begun", "_buffer", "_codec", "_ended", "_max", "_searched", "_start", "_stream")
 
     def __init__(self, stream: trio.abc.ReceiveStream, codec: str, max_line_bytes: int) -> None:
+        if "\n".encode(codec) != b"\n":
+            raise ContentError(f"{codec} cannot be read line by line", reason="charset")
         self._stream = stream
         self._codec = codec
         self._max = max_line_bytes
@@ -35,6 +40,7 @@ class LineReader:
         self._start = 0
         self._searched = 0
         self._ended = False
+        self._begun = False
 
     def __aiter__(self) -> Self:
         return self
@@ -75,6 +81,10 @@ class LineReader:
     def _decoded(self, line: bytes) -> str:
         if len(line) > self._max:
             raise LimitError(f"a line passes max_line_bytes={self._max}", limit="max_line_bytes", bound=self._max)
+        if not self._begun:
+            self._begun = True
+            if self._codec == "utf-8":
+                line = line.removeprefix(codecs.BOM_UTF8)
         try:
             return line.decode(self._codec)
         except UnicodeDecodeError as exc:

@@ -70,11 +70,14 @@ class Holder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OriginStatistics:
-    """One destination's share of the pool."""
+    """One origin's share of the pool."""
 
     connections: int
     idle: int
     waiting: int
+
+
+_NOTHING = OriginStatistics(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class PoolStatistics:
     reused: int
     """Times a connection was used again."""
     origins: Mapping[str, OriginStatistics]
-    """By ``scheme://host:port``."""
+    """By ``scheme://host:port``; the mounts of one origin are counted together."""
 
 
 class _Idle:
@@ -384,6 +387,15 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         """Return figures about this moment."""
         connecting = self._connecting
+        origins: dict[str, OriginStatistics] = {}
+        for bucket in self._buckets.values():
+            name = str(bucket.destination)
+            before = origins.get(name, _NOTHING)
+            origins[name] = OriginStatistics(
+                before.connections + bucket.slots,
+                before.idle + len(bucket.idle),
+                before.waiting + len(bucket.waiters),
+            )
         return PoolStatistics(
             connections=self._slots,
             in_use=len(self._leases) - connecting,
@@ -392,10 +404,7 @@ class Pool:
             waiting=sum(len(bucket.waiters) for bucket in self._waiting),
             opened=self._opened,
             reused=self._reused,
-            origins={
-                str(bucket.destination): OriginStatistics(bucket.slots, len(bucket.idle), len(bucket.waiters))
-                for bucket in self._buckets.values()
-            },
+            origins=origins,
         )
 
     def describe_wait(self, destination: Destination) -> str:
