@@ -213,3 +213,9 @@ def test_an_async_function_needs_no_thread() -> None:
     """``threaded`` says so when it is used."""
     with pytest.raises(TypeError, match="asynchronous"):
         threaded(asynchronous)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_called_needs_no_thread_either() -> None:
+    """A function is given, not what it returned."""
+    with pytest.raises(TypeError, match="blocking function, not None"):
+        threaded(None)  # type: ignore[arg-type]

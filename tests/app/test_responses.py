@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -119,6 +120,13 @@ def test_content_is_bytes(content: object) -> None:
         Response(content)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("make", [Response.text, Response.html])
+def test_text_is_a_str(make: Callable[[object], Response]) -> None:
+    """The error names the argument and what came."""
+    with pytest.raises(TypeError, match=r"(text|html) must be a str, not bytes"):
+        make(b"x")
+
+
 @pytest.mark.parametrize("chunks", [b"bytes", "text", 5, None])
 def test_a_stream_is_an_iterable_of_bytes(chunks: object) -> None:
     """Bytes iterate as numbers and text as characters: neither is meant."""
@@ -181,7 +189,7 @@ def test_a_redirect_is_a_redirect() -> None:
 
 
 def test_a_head_that_is_out_cannot_be_changed() -> None:
-    """Every way to change fields, status or cookies raises; reading goes on, for references kept from before too."""
+    """Every way to change fields, status, cookies or content raises; reading goes on, by references from before too."""
     response = Response(b"x", headers={"X-A": "1"})
     headers = response.headers
     take_for_sending(response)
@@ -197,6 +205,7 @@ def test_a_head_that_is_out_cannot_be_changed() -> None:
         lambda: headers.add("a", "b"),
         lambda: response.set_cookie("a", "b"),
         lambda: setattr(response, "status", 404),
+        lambda: setattr(response, "content", b"y"),
     ):
         with pytest.raises(BodyStateError):
             change()
@@ -232,6 +241,16 @@ def test_cookies_are_set_with_every_attribute_and_replaced_by_name_path_and_doma
     assert lines[-1].startswith("a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/")
     response.set_cookie("a", "back")
     assert [line.partition(";")[0] for line in response.headers.get_all("set-cookie")] == ["a=2", "b=3", "a=back"]
+
+
+def test_a_cookie_is_deleted_as_it_was_set() -> None:
+    """Browsers let no response over http delete a cookie by a Secure line, and keep partitioned ones apart."""
+    response = Response()
+    response.delete_cookie("plain", secure=False)
+    response.delete_cookie("framed", same_site="none", partitioned=True)
+    plain, framed = response.headers.get_all("set-cookie")
+    assert "Secure" not in plain
+    assert framed.endswith("; Secure; HttpOnly; SameSite=None; Partitioned")
 
 
 @pytest.mark.parametrize(("name", "value"), [("a=b", "x"), ("a", "b; Domain=evil"), ("a", "b\r\n"), ("__Host-a", "x")])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import trio
 
@@ -62,11 +62,16 @@ def prepare_handler(handler: object) -> Answering:
         handler = handler()
     if not callable(handler):
         return _view(handler)
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
+    if _is_async(handler):
         return handler
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise RoutingError(f"the handler {callable_name(handler)} is a generator; return Response.stream(…) instead")
     return _plain(handler)
+
+
+def _is_async(function: Callable[..., object]) -> TypeGuard[Callable[..., Awaitable[Answer]]]:
+    """Tell whether calling a function, or an object with ``__call__``, surely gives something to await."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def _plain(function: Callable[[Request], Awaitable[Answer] | Answer]) -> Answering:
@@ -84,7 +89,8 @@ def _view(view: object) -> Answering:
     methods = {name: prepare_handler(getattr(view, name.lower())) for name in methods_of(view)}
     if not methods:
         raise RoutingError(f"{clip(view)} is not callable and has no method named after an HTTP method")
-    methods.setdefault("HEAD", methods.get("GET", next(iter(methods.values()))))
+    if "GET" in methods:
+        methods.setdefault("HEAD", methods["GET"])
 
     async def answer(request: Request) -> Answer:
         return await methods[request.method](request)
@@ -104,7 +110,9 @@ def threaded(
         function: called with the request, in a thread of its own.
         limiter: how many run at once; None means trio's default limiter.
     """
-    if inspect.iscoroutinefunction(function):
+    if not callable(function):
+        raise TypeError(f"threaded() takes a blocking function, not {clip(function)}")
+    if _is_async(function):
         raise TypeError(f"threaded() is for blocking functions; {callable_name(function)} is async")
 
     @functools.wraps(function)

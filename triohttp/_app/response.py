@@ -73,10 +73,10 @@ class Response:
         if (media_type is not None or content) and "content-type" not in fields:
             fields.add("Content-Type", media_type if media_type is not None else "application/octet-stream")
         self._head = ResponseHead(_final_status(status), fields)
+        self._sent = False
         self.content = content
         self.trailers: Headers | None = None if trailers is None else Headers(trailers)
-        self._stream: Chunks | None = None
-        self._sent = False
+        self._stream: Chunks | None
 
     @classmethod
     def _of(cls, content: bytes, line: tuple[bytes, bytes], status: int, headers: HeadersInit | None) -> Response:
@@ -98,12 +98,12 @@ class Response:
     @classmethod
     def text(cls, text: str, *, status: int = 200, headers: HeadersInit | None = None) -> Response:
         """Return ``text`` as ``text/plain`` in UTF-8."""
-        return cls._of(text.encode(), _TEXT, status, headers)
+        return cls._of(_encode(text, "text"), _TEXT, status, headers)
 
     @classmethod
     def html(cls, html: str, *, status: int = 200, headers: HeadersInit | None = None) -> Response:
         """Return ``html`` as ``text/html`` in UTF-8; escaping is the caller's."""
-        return cls._of(html.encode(), _HTML, status, headers)
+        return cls._of(_encode(html, "html"), _HTML, status, headers)
 
     @classmethod
     def json(cls, value: object, *, status: int = 200, headers: HeadersInit | None = None) -> Response:
@@ -236,21 +236,45 @@ class Response:
                 headers.add("Set-Cookie", other)
         headers.add("Set-Cookie", line)
 
-    def delete_cookie(self, name: str, *, path: str | None = "/", domain: str | None = None) -> None:
-        """Have the client forget a cookie; path and domain must be those it was set with."""
-        self.set_cookie(name, "", max_age=0, expires=0.0, path=path, domain=domain)
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = True,
+        same_site: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Have the client forget a cookie; everything must be as it was set, else clients do not take it for the same.
+
+        ``secure`` and ``same_site`` too: what browsers would not let a response set, it cannot delete either.
+        """
+        self.set_cookie(
+            name,
+            "",
+            max_age=0,
+            expires=0.0,
+            path=path,
+            domain=domain,
+            secure=secure,
+            same_site=same_site,
+            partitioned=partitioned,
+        )
 
     # -- the content ---------------------------------------------------------------------------------------------------
 
     @property
     def content(self) -> bytes:
-        """The content; ``b""`` for a stream, which setting it drops."""
+        """The content, ``b""`` for a stream, which setting it drops; once it is out, setting raises BodyStateError."""
         return self._content
 
     @content.setter
     def content(self, content: bytes) -> None:
         if not isinstance(content, bytes):
             raise TypeError(f"content must be bytes, not {type(content).__qualname__}; Response.text is for str")
+        if self._sent:
+            raise BodyStateError("this response has been sent; its content cannot be changed any more")
         self._content = content
         self._stream = None
 
@@ -262,6 +286,13 @@ class Response:
     def __repr__(self) -> str:
         what = "streamed" if self._stream is not None else f"{len(self._content)} bytes"
         return f"<Response {self.status} {self._head.headers.get('content-type', 'no type')} {what}>"
+
+
+def _encode(text: str, name: str) -> bytes:
+    try:
+        return text.encode()
+    except AttributeError:
+        raise TypeError(f"{name} must be a str, not {type(text).__qualname__}") from None
 
 
 def take_for_sending(response: Response) -> tuple[ResponseHead, bytes, Chunks | None]:
