@@ -35,7 +35,7 @@ from triohttp.testing import RawConnection, RawResponse, open_in_process
 Ask: TypeAlias = Callable[..., Awaitable[RawResponse]]
 
 # Up here, since the page shows the lines around the one that raised.
-TELLING_REQUEST = b"GET /%3Ci%3E HTTP/1.1\r\nHost: a\r\nCookie: token=swordfish\r\nX-A: <u>\r\n\r\n"
+TELLING_REQUEST = b"GET /%3Ci%3E HTTP/1.1\r\nHost: localhost:8080\r\nCookie: token=swordfish\r\nX-A: <u>\r\n\r\n"
 
 
 def records(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -433,7 +433,7 @@ async def test_a_developer_sees_the_traceback() -> None:
 
 async def test_nobody_else_does(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     """Not without ``debug``, and not from anywhere but this machine; HTTP exceptions are no bugs."""
-    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert (await over_tcp(app_that_raises(ValueError("x")), request)).content == b"Internal Server Error\n"
     assert (await over_tcp(app_that_raises(NotFound(), debug=True), request)).content == b"Not Found\n"
     response = await ask(app_that_raises(ValueError("x"), debug=True), "GET /", faults=True)

@@ -220,3 +220,15 @@ def test_a_service_is_an_async_function() -> None:
     """One that would block, or be done at once, is refused."""
     with pytest.raises(TypeError, match="async"):
         App().service(lambda: None)  # type: ignore[type-var]
+
+
+async def test_a_service_cannot_join_an_app_that_is_served() -> None:
+    """Nobody would start it; the error says where to go."""
+    app = App()
+
+    async def late() -> None:
+        raise AssertionError
+
+    async with open_in_process(app):
+        with pytest.raises(RuntimeError, match=r"app\.nursery"):
+            app.service(late)

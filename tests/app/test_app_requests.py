@@ -259,6 +259,19 @@ async def test_content_is_read_whole_or_piece_by_piece(ask: Ask) -> None:
     assert (await ask(app, "POST /", content=b"hello")).content == b"told"
 
 
+async def test_a_bound_counts_for_content_that_was_read_before(ask: Ask) -> None:
+    """Middleware may have read all of it; the handler's bound is still its bound."""
+    app = App()
+
+    @app.post("/")
+    async def twice(request: Request) -> Response:
+        assert await request.read() == b"hello"
+        assert await request.read(max_bytes=5) == b"hello"
+        return Response(await request.read(max_bytes=4))
+
+    assert (await ask(app, "POST /", content=b"hello")).status == 413
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("caught", [False, True])
 async def test_a_bound_on_one_read(framing: str, caught: bool) -> None:

@@ -27,13 +27,13 @@ from .faults import breaks_message, is_expected, mention, report, split, status_
 from .handlers import Answering
 from .middleware import Handler, Middleware, compose, settle
 from .owned import NOT_BEGUN
-from .pages import debug_page, is_loopback, plain_page
+from .pages import debug_page, is_local, plain_page
 from .paths import check_path
 from .request import Request
 from .response import Response
 from .route import Route
 from .router import Mount, Router
-from .sending import close_chunks, send_response
+from .sending import close_streams, send_response
 from .state import State
 from .tree import ANY_METHOD, NO_VALUES, NOT_BY_ANY
 
@@ -59,7 +59,8 @@ class App(Router):
         lifespan: called with the app; the async context manager that it returns encloses the serving. Context variables
             that it sets reach every request.
         middleware: around everything, the outermost first; it sees 404 and 405 too, as exceptions.
-        debug: show tracebacks to clients on this machine.
+        debug: show tracebacks to browsers on this machine: over TCP, without a proxy between, and as ``localhost`` or
+            by a loopback address.
         limits: what the routes may take, where they do not say otherwise.
         timeouts: how long the routes wait, where they do not say otherwise.
         on_disconnect: what a client's leaving does to handlers, where routes do not say otherwise.
@@ -104,10 +105,16 @@ class App(Router):
 
         One that takes ``task_status`` is waited for until it calls ``task_status.started()``, before the server
         listens. Services end after the last connection; one that crashes drains the server, and ``serve`` raises.
+
+        Raises:
+            TypeError: it is no async function.
+            RuntimeError: the app is being served already.
         """
-        is_async = inspect.iscoroutinefunction(function)
+        is_async = inspect.iscoroutinefunction(function)  # apart, or a type checker forgets what B is
         if not is_async:
             raise TypeError(f"a service must be an async function, not {clip(function)}")
+        if self._nursery is not None:
+            raise RuntimeError("the app is being served; start what joins it now in app.nursery")
         self._services.append(function)
         return function
 
@@ -243,7 +250,7 @@ class App(Router):
             else:
                 await send_response(request, response)
         except BaseException as exc:
-            passing, error, raised = split(exc)
+            passing, error, raised = split(exc, request)
             if passing is not None:
                 if error is not None and raised is not None and not is_expected(error, request):
                     report(raised, request, "failed while it was cancelled")
@@ -255,8 +262,7 @@ class App(Router):
             await self._recover(request, error, raised)
         finally:
             if request._streams is not None:
-                for chunks in request._take_streams():
-                    await close_chunks(chunks)
+                await close_streams(request)
 
     def _find(self, exchange: Exchange, head: RequestHead) -> tuple[Request, Answering]:
         """Route a request the long way; what has no handler gets its answer from ``Request._conclude``."""
@@ -363,6 +369,7 @@ class App(Router):
         if status is None:
             exchange.cut()
             return
+        request._rearm_hooks()
         if breaks_message(error, request):
             exchange.close_after()
         function = self._error_handler_for(error, status)
@@ -374,13 +381,13 @@ class App(Router):
                 response = await _call_error_handler(function, request, error)
             elif isinstance(error, HTTPException):
                 response = error.to_response()
-            elif not expected and self.debug and is_loopback(request.peer):
+            elif not expected and self.debug and is_local(request):
                 response = debug_page(request, raised)
             else:
                 response = plain_page(status)
             await send_response(request, response)
         except BaseException as exc:  # split() says what passes
-            passing, second, _ = split(exc)
+            passing, second, _ = split(exc, request)
             if second is not None:
                 await self._last_resort(request, second)
             if passing is exc:
@@ -388,9 +395,7 @@ class App(Router):
             if passing is not None:
                 raise passing from None
         finally:
-            if isinstance(error, HTTPException):
-                # It may be a constant of the program's that is raised for ever; its traceback would grow with it.
-                error.__traceback__ = error.__context__ = None
+            _forget(error)
 
     async def _last_resort(self, request: Request, error: BaseException) -> None:
         """Answer for an error of an error handler or of a hook: the plain page, without either of them."""
@@ -426,7 +431,7 @@ class App(Router):
         try:
             return await handler(request)
         except Exception as exc:
-            passing, error, raised = split(exc)
+            passing, error, raised = split(exc, request)
             if passing is not None or error is None or raised is None:
                 raise
             status = status_of(error, request)
@@ -440,7 +445,10 @@ class App(Router):
             if breaks_message(error, request):
                 request.exchange.close_after()
             assert isinstance(error, Exception)
-            return await _call_error_handler(function, request, error)
+            try:
+                return await _call_error_handler(function, request, error)
+            finally:
+                _forget(error)
 
 
 async def _call_error_handler(function: ErrorHandler[Exception], request: Request, error: Exception) -> Response:
@@ -450,3 +458,9 @@ async def _call_error_handler(function: ErrorHandler[Exception], request: Reques
     if isinstance(result, HTTPException):
         return result.to_response()
     return settle(result, request, function)
+
+
+def _forget(error: BaseException) -> None:
+    """Take the traceback off an HTTP exception: it may be a constant that is raised for ever, and they would add up."""
+    if isinstance(error, HTTPException):
+        error.__traceback__ = error.__context__ = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from triohttp.errors import ContentError, RemoteProtocolError
+from triohttp.errors import ContentError, RemoteProtocolError, TransportError
 
 from .exceptions import HTTPException
 from .handlers import callable_name
@@ -25,8 +25,10 @@ __all__ = ["PASSING", "breaks_message", "is_expected", "mention", "report", "spl
 
 app_log = logging.getLogger("triohttp.app")
 
-PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
+PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit)
 """What is not ours to handle."""
+CONSEQUENCES = (TransportError, trio.BrokenResourceError)
+"""What several tasks of a handler may get when their one peer goes away."""
 
 
 class Split(NamedTuple):
@@ -40,14 +42,16 @@ class Split(NamedTuple):
     """What ``error`` came in, with the traceback of the whole; a log wants it."""
 
 
-def split(error: BaseException) -> Split:
+def split(error: BaseException, request: Request) -> Split:
     """Tell what passes and what is answered.
 
     A group whose leaves are HTTP exceptions of one status counts as the first of them: children of a handler's nursery
-    may agree.
+    may agree. One that holds what this request's peer caused, and what else follows from that, counts as that.
     """
     if isinstance(error, PASSING):
         return Split(error, None, None)
+    if isinstance(error, GeneratorExit) and not trio.lowlevel.in_trio_task():
+        return Split(error, None, None)  # trio has crashed, and this coroutine is being thrown away
     if not isinstance(error, BaseExceptionGroup):
         return Split(None, error, error)
     passing, rest = error.split(PASSING)
@@ -59,6 +63,9 @@ def split(error: BaseException) -> Split:
     statuses = {leaf.status if isinstance(leaf, HTTPException) else 0 for leaf in leaves}
     if len(leaves) == 1 or (len(statuses) == 1 and statuses != {0}):
         return Split(passing, leaves[0], rest)
+    fault = request._fault
+    if any(leaf is fault for leaf in leaves) and all(isinstance(leaf, CONSEQUENCES) for leaf in leaves):
+        return Split(passing, fault, rest)
     return Split(passing, rest, rest)
 
 

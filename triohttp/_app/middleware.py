@@ -91,7 +91,9 @@ class _Layer:
 
     async def __call__(self, request: Request) -> Response:
         request._enter_layer(self._depth)
-        return settle(await self._middleware(request, self._next), request, self._middleware)
+        response = settle(await self._middleware(request, self._next), request, self._middleware)
+        request._note_stream(response)
+        return response
 
 
 def compose(middleware: Sequence[Middleware], answering: Answering, source: object) -> Answering:

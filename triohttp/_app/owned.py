@@ -4,7 +4,8 @@ These are classes, not generator-based context managers: half the cost, whole tr
 hand and dropped does nothing behind anybody's back.
 
 Rule 1: the head goes out with the first content or a flush; until then an error can still become an error page.
-Rule 2: the hooks of ``on_head`` run once for every final head, the last registered first, just before it goes out.
+Rule 2: the hooks of ``on_head`` run once for every final head, the last registered first, just before it goes out. When
+        it cannot go out after all, they run for the head that takes its place; one that raised does not.
 Rule 3: filters see every answer's content, whole or piece by piece, and nothing of an answer that cannot have any.
 Rule 4: a send that did not finish breaks the answer: the end is not written, so the client sees it cut.
 """
@@ -23,6 +24,8 @@ from triohttp._values.service import AnswerState, Exchange
 from triohttp._values.status import content_allowed
 from triohttp.errors import TransportError
 
+from .handlers import callable_name
+
 if TYPE_CHECKING:
     from .request import Request
 
@@ -34,7 +37,8 @@ __all__ = [
     "ResponseBody",
     "TakenOver",
     "filter_whole",
-    "run_hooks",
+    "filters_for",
+    "run_hook",
 ]
 
 NOT_BEGUN = (AnswerState.AWAITED, AnswerState.STAGED)
@@ -61,13 +65,23 @@ HeadHook: TypeAlias = Callable[[ResponseHead], BodyFilter | None]
 """What ``request.on_head`` takes: it may change the head, and may return a filter for the content."""
 
 
-def run_hooks(hooks: list[HeadHook], head: ResponseHead) -> Sequence[BodyFilter]:
-    """Let each hook see the head once, the last one first; return their filters in the order that content takes."""
-    filters: list[BodyFilter] = []
-    while hooks:
-        body_filter = hooks.pop()(head)
-        if body_filter is not None:
-            filters.append(body_filter)
+def run_hook(hook: HeadHook, head: ResponseHead) -> BodyFilter | None:
+    """Let a hook see the head and return its filter.
+
+    Raises:
+        TypeError: it returned something else; a hook that is async, or a lambda whose expression has a value.
+    """
+    body_filter: object = hook(head)
+    if body_filter is None:
+        return None
+    if not callable(getattr(body_filter, "feed", None)):
+        what = type(body_filter).__qualname__
+        raise TypeError(f"the on_head hook {callable_name(hook)} must return None or a body filter, not {what}")
+    return body_filter  # type: ignore[return-value]  # feed tells a filter from what it may be mistaken for
+
+
+def filters_for(filters: Sequence[BodyFilter], head: ResponseHead) -> Sequence[BodyFilter]:
+    """Return those of ``filters`` that the content of an answer passes: none where it can have no content."""
     if not filters or not content_allowed(head.status):
         return ()
     head.headers.pop("content-length", None)  # it was the length before the filters
@@ -121,7 +135,7 @@ class ResponseBody(trio.abc.SendStream):
             return
         self._start()
         for body_filter in self._filters:
-            data = body_filter.feed(data)
+            data = self._filtered(body_filter.feed, data)
         if data:
             await self._transmit(data)
         else:
@@ -137,7 +151,8 @@ class ResponseBody(trio.abc.SendStream):
         self._start()
         data = b""
         for body_filter in self._filters:
-            data = (body_filter.feed(data) if data else b"") + body_filter.flush()
+            fed = self._filtered(body_filter.feed, data) if data else b""
+            data = fed + self._filtered(body_filter.flush)
         await self._transmit(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -174,6 +189,14 @@ class ResponseBody(trio.abc.SendStream):
             self._exchange.begin(self._head)
             self._started = True
 
+    def _filtered(self, method: Callable[..., bytes], *data: bytes) -> bytes:
+        """Call a method of a filter; one that fails has lost content, so nothing can follow."""
+        try:
+            return method(*data)
+        except BaseException as exc:
+            self._fail(exc)
+            raise
+
     async def _transmit(self, data: bytes) -> None:
         try:
             if data:
@@ -198,7 +221,8 @@ class ResponseBody(trio.abc.SendStream):
         self._start()
         data = b""
         for body_filter in self._filters:
-            data = (body_filter.feed(data) if data else b"") + body_filter.finish()
+            fed = self._filtered(body_filter.feed, data) if data else b""
+            data = fed + self._filtered(body_filter.finish)
         await self._finish(data)
 
     async def _finish(self, data: bytes) -> None:

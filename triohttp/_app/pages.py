@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from triohttp._values.authority import parse_authority
 from triohttp._values.headers import SECRET_FIELDS
 from triohttp._values.message import Address
 
@@ -23,11 +24,12 @@ from .response import Response
 if TYPE_CHECKING:
     from .request import Request
 
-__all__ = ["debug_page", "is_loopback", "plain_page"]
+__all__ = ["debug_page", "is_local", "is_loopback", "plain_page"]
 
 CONTEXT_LINES = 4
 MAX_FRAMES = 60
 MAX_ERRORS = 20
+FORWARDING_FIELDS = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -46,6 +48,21 @@ th {{ text-align: left; font-weight: 600; padding-right: 1.5rem; vertical-align:
 def plain_page(status: int) -> Response:
     """Return the constant page of a status."""
     return Response.text(status_text(status), status=status, headers={"X-Content-Type-Options": "nosniff"})
+
+
+def is_local(request: Request) -> bool:
+    """Tell whether a request certainly comes from this machine, and from a page of this machine's.
+
+    A proxy here makes its clients look local, and says so in a field. A page of another site that has let its name
+    point here (DNS rebinding) is read by that site, and asks for its name.
+    """
+    if not is_loopback(request.peer) or any(name in request.headers for name in FORWARDING_FIELDS):
+        return False
+    try:
+        host = parse_authority(request.head.authority.encode("ascii")).host
+    except ValueError:
+        return False
+    return host == "localhost" or host.endswith(".localhost") or is_loopback((host, 0))
 
 
 def is_loopback(peer: Address) -> bool:

@@ -30,14 +30,16 @@ from triohttp._values.status import check_status
 from triohttp._values.url import URL
 from triohttp.errors import (
     BodyStateError,
+    BodyTooLargeError,
     ContentError,
     InvalidURLError,
+    TransportError,
     TrioHTTPError,
     clip,
 )
 
 from .exceptions import UnsupportedMediaType
-from .owned import BodyFilter, HeadHook, OwnedAnswer, TakenOver, run_hooks
+from .owned import BodyFilter, HeadHook, OwnedAnswer, TakenOver, filters_for, run_hook
 from .request_body import RequestBody
 from .response import Response, sent_response, stream_of
 from .state import State
@@ -94,7 +96,7 @@ class Request:
         self._layer = 0
         self._answer: OwnedAnswer | TakenOver | None = None
         self._fault: TrioHTTPError | None = None
-        self._hooks: list[HeadHook] | tuple[()] | None = None  # the empty tuple once they have run
+        self._hooks: list[HeadHook] | tuple[HeadHook, ...] | None = None  # a tuple once they have run
         self._owned_head: ResponseHead | None = None
         self._streams: list[Chunks] | None = None
 
@@ -343,6 +345,10 @@ class Request:
             pass
         else:
             await trio.lowlevel.checkpoint()
+            if max_bytes is not None and len(data) > max_bytes:
+                self._refuse(
+                    BodyTooLargeError(f"the content passes max_bytes={max_bytes}", limit="max_bytes", bound=max_bytes)
+                )
             return data
         body = self.body
         if body.received:
@@ -435,6 +441,7 @@ class Request:
         Raises:
             ValueError: the status is not an interim one, or one that the connection sends by itself (100, 101).
             BodyStateError: the final answer has begun.
+            DisconnectedError, WriteTimeout: as ``ResponseBody.send_all``.
         Source: RFC 9110 §15.2, RFC 8297.
         """
         if not 102 <= check_status(status) <= 199:
@@ -443,13 +450,19 @@ class Request:
         if self.version == "1.0":
             await trio.lowlevel.checkpoint()
             return
-        await self._exchange.inform(ResponseHead(status, fields))
+        try:
+            await self._exchange.inform(ResponseHead(status, fields))
+        except TransportError as exc:
+            self._blame(exc)
+            raise
 
     def on_head(self, hook: HeadHook) -> None:
         """Have ``hook`` see the final head just before it goes out, whoever answers and however.
 
-        Hooks are synchronous and run once, the last registered first. One may change the head, and may return a filter
-        (``feed``, ``flush``, ``finish``) for the content. One that raises makes the answer a 500.
+        Hooks are synchronous and run once for a head, the last registered first. One may change the head, and may
+        return a filter (``feed``, ``flush``, ``finish``) for the content. One that raises makes the answer a 500. For
+        that, and for whatever else takes the place of an answer of which nothing has gone out, the hooks run again, but
+        for the one that raised.
 
         Raises:
             BodyStateError: the head has gone out.
@@ -481,7 +494,7 @@ class Request:
         """Remember that the peer of this request caused ``error``."""
         self._fault = error
 
-    def _refuse(self, error: ContentError, cause: Exception | None = None) -> NoReturn:
+    def _refuse(self, error: ContentError | BodyTooLargeError, cause: Exception | None = None) -> NoReturn:
         self._fault = error
         raise error from cause
 
@@ -500,11 +513,26 @@ class Request:
         """Undo ``_claim``: nothing of ``answer`` has gone out."""
         if self._answer is answer:
             self._answer = self._owned_head = None
+            self._rearm_hooks()
 
     def _run_head_hooks(self, head: ResponseHead) -> Sequence[BodyFilter]:
-        """Run the hooks on the final head, once."""
-        hooks, self._hooks = self._hooks, ()
-        return run_hooks(hooks, head) if hooks else ()
+        """Run the hooks on a final head, and return the filters that its content passes, in that order."""
+        hooks = self._hooks = tuple(self._hooks or ())
+        filters: list[BodyFilter] = []
+        for hook in reversed(hooks):
+            try:
+                body_filter = run_hook(hook, head)
+            except BaseException:
+                self._hooks = tuple(other for other in hooks if other is not hook)
+                raise
+            if body_filter is not None:
+                filters.append(body_filter)
+        return filters_for(filters, head)
+
+    def _rearm_hooks(self) -> None:
+        """Have the hooks run again: the head that they have seen does not go out."""
+        if self._hooks is not None:
+            self._hooks = list(self._hooks)
 
     async def _conclude(self) -> Response:
         """Give what routing has found without a handler: a refusal, a redirect, the methods there are, an error."""
@@ -528,10 +556,14 @@ class Request:
         self._layer = depth
 
     def _note_stream(self, response: Response) -> None:
-        """Remember a stream, so that it is closed even when middleware answers with something else."""
+        """Remember a stream, so that it is closed once, whether it is sent or something else in its place."""
         chunks = stream_of(response)
-        if chunks is not None:
-            self._streams = [*(self._streams or ()), chunks]
+        if chunks is None:
+            return
+        if self._streams is None:
+            self._streams = [chunks]
+        elif not any(chunks is known for known in self._streams):
+            self._streams.append(chunks)
 
     def _take_streams(self) -> list[Chunks]:
         """Return the streams that were remembered, once."""

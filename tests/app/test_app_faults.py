@@ -1,0 +1,131 @@
+"""Whose fault something is: peers that leave, requests to exit, and who may read a traceback."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+import trio
+
+from triohttp import App, NotFound, Request, Response, open_server
+from triohttp.testing import RawConnection, RawResponse, open_in_process
+
+Ask: TypeAlias = Callable[..., Awaitable[RawResponse]]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+async def reset_during(app: App) -> None:
+    """Ask an app for ``/`` over TCP, take the first bytes, and reset the connection; leaving the server waits."""
+    async with open_server(app, port=0) as server:
+        with trio.socket.socket() as client:
+            await client.connect(("127.0.0.1", server.port))
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await client.recv(1000)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def test_tasks_that_lose_their_one_peer_together_are_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them gets an error, so a group of several leaves the handler; nothing of it is the program's doing."""
+    app = App(on_disconnect="finish")
+
+    @app.get("/")
+    async def two(request: Request) -> None:
+        async def push() -> None:
+            while True:
+                await body.send_all(bytes(100_000))
+
+        async with request.respond() as body, trio.open_nursery() as nursery:
+            nursery.start_soon(push)
+            nursery.start_soon(push)
+
+    await reset_during(app)
+    assert errors(caplog) == []
+
+
+async def test_a_peer_that_leaves_while_it_is_informed_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """Interim answers go to the same peer as all others."""
+    app = App(on_disconnect="finish")
+
+    @app.get("/")
+    async def hints(request: Request) -> Response:
+        while True:
+            await request.inform(103, {"Link": "</a.css>"})
+            await trio.sleep(0)
+
+    await reset_during(app)
+    assert errors(caplog) == []
+
+
+async def test_generator_exit_raised_by_hand_is_a_fault_of_the_handler(
+    ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody closes a coroutine of a running task, so it is an exception like another: 500, and one record."""
+    app = App()
+
+    @app.get("/")
+    async def fails(request: Request) -> Response:
+        raise GeneratorExit
+
+    assert (await ask(app, "GET /", faults=True)).status == 500
+    assert len(errors(caplog)) == 1
+
+
+async def test_a_constant_exception_does_not_grow_in_a_mounted_app() -> None:
+    """A handler of that app's answers for it again and again; its traceback is not kept."""
+    missing = NotFound()
+    app, inner = App(), App()
+    app.mount("/in", inner)
+
+    @inner.get("/")
+    async def raises(request: Request) -> Response:
+        raise missing
+
+    @inner.error_handler(404)
+    def sorry(request: Request, error: Exception) -> Response:
+        return Response.text("sorry", status=404)
+
+    async with open_in_process(app) as server, await server.open_raw() as raw:
+        for _ in range(3):
+            await raw.send_all(b"GET /in/ HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await raw.read_response()).content == b"sorry"
+    assert missing.__traceback__ is None
+    assert missing.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ("Host: localhost", True),
+        ("Host: localhost:8080", True),
+        ("Host: app.localhost", True),
+        ("Host: 127.0.0.1:1", True),
+        ("Host: [::1]:1", True),
+        ("Host: evil.example", False),
+        ("Host: localhost.evil.example", False),
+        ("Host: 10.0.0.1", False),
+        ("Host: localhost\r\nX-Forwarded-For: 10.0.0.1", False),
+        ("Host: localhost\r\nForwarded: for=10.0.0.1", False),
+        ("Host: localhost\r\nVia: 1.1 proxy", False),
+        ("Host: localhost\r\nX-Real-IP: 10.0.0.1", False),
+    ],
+)
+async def test_a_traceback_is_for_this_machine_alone(fields: str, shown: bool) -> None:
+    """Not for who comes through a proxy here, nor for another site that let its own name point here."""
+    app = App(debug=True)
+
+    @app.get("/")
+    async def fails(request: Request) -> Response:
+        raise ValueError("telling")
+
+    async with open_server(app, port=0) as server:
+        async with RawConnection(await trio.open_tcp_stream("127.0.0.1", server.port)) as raw:
+            await raw.send_all(f"GET / HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+            response = await raw.read_response()
+    assert response.status == 500
+    assert (b"telling" in response.content) is shown
