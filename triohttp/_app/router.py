@@ -19,8 +19,9 @@ from triohttp.errors import RoutingError, clip
 from .converters import BUILTIN_CONVERTERS, Converter
 from .handlers import RouteHandler, methods_of, prepare_handler
 from .middleware import Middleware, check_middleware
-from .pattern import Pattern, Rank, parse_pattern
+from .pattern import Pattern, parse_pattern
 from .route import Declaration, Route, RouteOptions, check_level
+from .segments import Rank
 from .tree import ANY_METHOD, Table
 
 if TYPE_CHECKING:

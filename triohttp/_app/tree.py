@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from triohttp.errors import RoutingError
 
-from .pattern import Literal, Segment
+from .segments import Literal, Segment
 
 if TYPE_CHECKING:
     from .route import Route
