@@ -515,6 +515,6 @@ class ServerExchange:
         try:
             with trio.move_on_after(self._timeouts.unread_seconds):
                 return await content.discard(self.limits.max_unread_bytes) and wire.at_cycle_end
-        except TrioHTTPError:
-            pass  # the answer is out; what is left of the request ends with the connection
+        except (TrioHTTPError, trio.ClosedResourceError):
+            pass  # the answer is out; what is left of the request ends with the connection, in a drain for example
         return False

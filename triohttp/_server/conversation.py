@@ -75,6 +75,7 @@ class Conversation:
         self._began = 0.0
         self._waited_from = 0.0  # when the wait for the last head began: the one reading of the clock a request
         self._requests = 0
+        self._last_head_until: float | None = None  # how long a half head is waited for once the end has come
 
     async def run(self) -> None:
         """Serve until one side has had enough."""
@@ -183,10 +184,14 @@ class Conversation:
         data = transport.receive_nowait(HEAD_READ_BYTES)
         if data is not None:
             return data or None
-        patience = DRAINING_HEAD_SECONDS if connection.wire.head_started else LAST_READ_SECONDS
-        if isinstance(transport, SocketTransport) and not connection.wire.head_started:
+        if connection.wire.head_started:
+            if self._last_head_until is None:
+                self._last_head_until = trio.current_time() + DRAINING_HEAD_SECONDS
+            connection.read_deadline = self._last_head_until
+        elif isinstance(transport, SocketTransport):
             return None
-        connection.read_deadline = trio.current_time() + patience
+        else:
+            connection.read_deadline = trio.current_time() + LAST_READ_SECONDS
         connection.due(connection.read_deadline)
         try:
             return await transport.receive(HEAD_READ_BYTES) or None
@@ -329,10 +334,12 @@ class Conversation:
             await connection.linger(self._server.limits.max_linger_bytes, self._server.timeouts.linger_seconds)
 
     async def _farewell(self) -> None:
-        """After a cancellation: an answer that has not begun becomes 503, anything else is cut."""
+        """After a cancellation: an answer that has not begun becomes 503, and one that is not complete is cut."""
         exchange, connection = self._exchange, self._connection
-        overdue = connection.cancel_reason == "handler deadline"
-        if exchange is not None and overdue:
+        if exchange is None or (exchange.state is AnswerState.COMPLETE and not connection.poisoned):
+            connection.close()  # no reset: the answer may still be on its way
+            return
+        if connection.cancel_reason == "handler deadline":
             server_log.warning("a handler passed its deadline")
             if exchange.state in UNANSWERED and not connection.poisoned:
                 connection.wire.close_after = True

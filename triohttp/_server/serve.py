@@ -115,13 +115,15 @@ async def _run_with_signals(
 
     async def obey() -> None:
         nonlocal forced
+        asked = False
         async for number in received:
-            if server.ready:
-                say(f"triohttp is draining after {signal.Signals(number).name}; once more stops it at once")
-                server.begin_drain()
-            elif not server.draining and not forced:  # it has not begun to accept: there is nothing to drain
+            if not server.started:  # there is nothing to drain
                 nursery.cancel_scope.cancel(reason="a signal during the start")
                 return
+            if not asked:
+                asked = True
+                say(f"triohttp is draining after {signal.Signals(number).name}; once more stops it at once")
+                server.begin_drain()
             else:
                 forced = True
                 server.stop_now(f"a second signal, {signal.Signals(number).name}")

@@ -47,6 +47,7 @@ from .records import RejectLog, server_log, show
 
 __all__ = ["Server", "ServerStatistics"]
 
+HANDSHAKE_SECONDS = 1.0  # for a TLS handshake that was going on when the drain began
 SERVICES_SECONDS = 5.0  # for the services to clean up when everything is cancelled from outside
 OVERTIME_SECONDS = 5.0
 STUCK_EXIT_STATUS = 70
@@ -97,8 +98,8 @@ class Server:
         self._owns_process = owns_process
         self._timer = Timer()
         self._watch = DisconnectWatch()
-        self._open: set[Connection] = set()
-        self._tasks: dict[Connection, trio.lowlevel.Task] = {}
+        self._open: dict[Connection, trio.lowlevel.Task] = {}
+        self._handshakes: set[trio.CancelScope] = set()
         self._accepted = 0
         self._most_connections = most_connections(limits)
         self._occupied = 0
@@ -106,6 +107,7 @@ class Server:
         self._listeners: Sequence[OwnListener | ForeignListener] = ()
         self._root: trio.Nursery | None = None
         self._connections: trio.Nursery | None = None
+        self._lifespan = trio.CancelScope()
         self._accepting: trio.CancelScope | None = None
         self._services_ended = trio.Event()
         self._failure: BaseException | None = None
@@ -145,6 +147,11 @@ class Server:
         """Return what it has done so far."""
         return ServerStatistics(len(self._open), self._accepted, self.requests, self.rejects)
 
+    @property
+    def started(self) -> bool:
+        """Whether it has begun to accept."""
+        return self._accepting is not None
+
     def standing_fields(self) -> FieldLines:
         """Return the Date and Server field lines of this second."""
         now = time()
@@ -176,13 +183,12 @@ class Server:
             raise ValueError(f"grace must be at least 0 seconds, not {grace!r}")
         delay = self.timeouts.drain_delay_seconds
         self._move_stop(trio.current_time() + delay + seconds)
-        if not self.ready and not self.draining and self._accepting is None:
-            return  # not accepting yet: the start notices by itself
-        if self.ready and delay > 0 and self._root is not None:
-            self.ready = False
+        if not self.ready:
+            return  # it has begun already, or the start will notice by itself
+        self.ready = False
+        if delay > 0 and self._root is not None:
             self._root.start_soon(self._drain_after, delay)
-        elif self.ready:
-            self.ready = False
+        else:
             self._drain()
 
     async def _drain_after(self, delay: float) -> None:
@@ -199,12 +205,17 @@ class Server:
         for connection in self._open:
             if not connection.handling:
                 connection.transport.wake_reader("drain")
+        latest = trio.current_time() + HANDSHAKE_SECONDS
+        for scope in self._handshakes:
+            scope.deadline = min(scope.deadline, latest)
 
     def stop_now(self, why: str) -> None:
-        """Cancel every connection; the hard stop of a second signal."""
+        """Cancel everything, connections, services and lifespan; the hard stop of a second signal."""
         self.ready = False
         self._move_stop(trio.current_time())
         self._drain()
+        self._cancel_connections()
+        self._lifespan.cancel(reason=why)
         server_log.warning("stopping at once: %s", why)
 
     def stop_because(self, failure: BaseException) -> None:
@@ -212,6 +223,8 @@ class Server:
         if self._failure is None:
             self._failure = failure
         self.begin_drain()
+        if not self.started:
+            self._lifespan.cancel(reason="the server failed during its start")
 
     def _move_stop(self, when: float) -> None:
         if when < self._stop_at:
@@ -249,14 +262,15 @@ class Server:
     ) -> None:
         services: trio.Nursery = await root.start(self._supervise)
         try:
-            async with self.service.lifespan(services):
-                try:
-                    if self._failure is None:
-                        await self._listen(root, open_listeners, started)
-                finally:
-                    services.cancel_scope.cancel(reason="the server is ending")
-                    with trio.move_on_after(SERVICES_SECONDS, shield=True):
-                        await self._services_ended.wait()
+            with self._lifespan:
+                async with self.service.lifespan(services):
+                    try:
+                        if self._failure is None:
+                            await self._listen(root, open_listeners, started)
+                    finally:
+                        services.cancel_scope.cancel(reason="the server is ending")
+                        with trio.move_on_after(SERVICES_SECONDS, shield=True):
+                            await self._services_ended.wait()
         finally:
             services.cancel_scope.cancel(reason="the server is ending")
 
@@ -315,16 +329,20 @@ class Server:
             moved = self._stop_moved
             with trio.move_on_at(self._stop_at):
                 await moved.wait()
-        for connection in list(self._open):
-            connection.cancel("shutdown")
+        self._cancel_connections()
         connections.cancel_scope.cancel(reason="shutdown")
         while True:
             await trio.sleep(OVERTIME_SECONDS)
-            for connection, task in list(self._tasks.items()):
+            for connection, task in list(self._open.items()):
                 server_log.critical("%r ignores its cancellation; it is here:\n%s", connection, "".join(where_is(task)))
-            if self._owns_process:
-                server_log.critical("the process ends: a handler ignores its cancellation")
+            # A lifespan that tidies up may take its time, unless it was told to stop at once.
+            if self._owns_process and (self._open or self._lifespan.cancel_called):
+                server_log.critical("the process ends: something in it ignores its cancellation")
                 os._exit(STUCK_EXIT_STATUS)
+
+    def _cancel_connections(self) -> None:
+        for connection in self._open:
+            connection.cancel("shutdown")
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
@@ -398,7 +416,11 @@ class Server:
         seconds = self.timeouts.tls_handshake_seconds
         try:
             with trio.move_on_after(seconds) as scope:
-                await stream.do_handshake()
+                self._handshakes.add(scope)
+                try:
+                    await stream.do_handshake()
+                finally:
+                    self._handshakes.discard(scope)
             if scope.cancelled_caught:
                 server_log.debug("a TLS handshake did not end within tls_handshake_seconds=%g", seconds)
                 return
@@ -421,13 +443,11 @@ class Server:
             nursery=self._connections,
         )
         self._watch.add(connection, descriptor)
-        self._open.add(connection)
-        self._tasks[connection] = trio.lowlevel.current_task()
+        self._open[connection] = trio.lowlevel.current_task()
         try:
             await converse(self, connection)
         finally:
-            self._open.discard(connection)
-            self._tasks.pop(connection, None)
+            del self._open[connection]
 
     def _next_number(self) -> int:
         self._accepted += 1
