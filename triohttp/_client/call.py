@@ -261,10 +261,6 @@ class Call:
         except trio.ClosedResourceError:
             self.check_open()
             raise
-        if head.status == 101 and not self.request.upgrade:
-            raise RemoteProtocolError(
-                "the server switched protocols without being asked", slug="unexpected-101", suggested_status=None
-            )
         assert self._exchange is not None
         self.content = self._exchange.content
         return head
@@ -295,7 +291,7 @@ class Call:
                 return await self._send_whole(exchange)
             head = await self._send_streamed(exchange, self._nursery)
         except DisconnectedError:
-            if lease.reused and self._may_repeat(exchange, connection):
+            if lease.reused and self._may_repeat(exchange):
                 return None
             raise
         if head.status == 417 and self.request.expect_continue and not self._content_started():
@@ -305,8 +301,8 @@ class Call:
             return None
         return head
 
-    def _may_repeat(self, exchange: ClientExchange, connection: Connection) -> bool:
-        if self._client_closed or exchange.response_started or connection.wire.head_started:
+    def _may_repeat(self, exchange: ClientExchange) -> bool:
+        if self._client_closed or exchange.response_started:
             return False
         if exchange.sent and self.request.method not in IDEMPOTENT:
             return False

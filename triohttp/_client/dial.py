@@ -60,12 +60,9 @@ class Dialer:
             if destination.mount:
                 return await self._mounts.origin(destination.mount).connect()
             return await trio.open_tcp_stream(destination.host, destination.port)
-        except OSError as exc:
-            raise ConnectError(f"cannot connect to {destination}: {exc}", phase="connect", safe_to_retry=True) from exc
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:  # what a mount's streams raise
-            raise ConnectError(
-                f"cannot connect to {destination}: {exc or type(exc).__name__}", phase="connect", safe_to_retry=True
-            ) from exc
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:  # the latter two from mounts
+            message = f"cannot connect to {destination}: {_why(exc)}"
+            raise ConnectError(message, phase="connect", safe_to_retry=True) from exc
 
 
 async def handshake(stream: trio.abc.Stream, host: str, context: ssl.SSLContext) -> trio.SSLStream[trio.abc.Stream]:
@@ -90,6 +87,14 @@ async def handshake(stream: trio.abc.Stream, host: str, context: ssl.SSLContext)
             raise TLSError(f"TLS with {host} cannot begin: {reason}", phase="tls", safe_to_retry=True) from exc
         raise
     return secure
+
+
+def _why(exc: Exception) -> str:
+    """Return what an error says, and what each attempt said when trio tried several addresses."""
+    text = str(exc) or type(exc).__name__
+    cause = exc.__cause__
+    attempts = cause.exceptions if isinstance(cause, ExceptionGroup) else () if cause is None else (cause,)
+    return ": ".join([text, *dict.fromkeys(_reason(attempt) for attempt in attempts)])
 
 
 def _reason(exc: BaseException) -> str:

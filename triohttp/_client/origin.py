@@ -69,7 +69,8 @@ class Mounts:
             if path == prefix or path.startswith(prefix + "/"):
                 return name
         if self._only:
-            raise ConnectError(f"no mount matches {url!r}, and nothing else may be reached", phase="connect")
+            message = f"no mount matches {url!r}, and nothing else may be reached"
+            raise ConnectError(message, phase="connect", safe_to_retry=True)
         return ""
 
     def origin(self, name: str) -> Origin:

@@ -95,6 +95,8 @@ class Defaults:
     params: QueryInit | None
 
     def __post_init__(self) -> None:
+        if self.base_url is not None:
+            _check_url(self.base_url)
         for name in ("content-length", "host", "expect", *_REFUSED):
             if name in self.headers:
                 raise LocalProtocolError(f"{name} cannot be a default header field", slug=name)
@@ -179,11 +181,15 @@ def _resolve(defaults: Defaults, url: str | URL) -> URL:
         target = parse_url(url)
     if base is not None and target.origin != base.origin:
         raise InvalidURLError(f"{target!r} leads away from the base URL's origin {base!r}")
-    if target.scheme not in ("http", "https"):
-        raise InvalidURLError(f"a client speaks http and https, not {target.scheme!r}")
-    if target.userinfo:
-        raise InvalidURLError(f"credentials in a URL are not sent: {target!r}")
+    _check_url(target)
     return target
+
+
+def _check_url(url: URL) -> None:
+    if url.scheme not in ("http", "https"):
+        raise InvalidURLError(f"a client speaks http and https, not {url.scheme!r}")
+    if url.userinfo:
+        raise InvalidURLError(f"credentials in a URL are not sent: {url!r}")
 
 
 def _check_fields(headers: Headers) -> tuple[int | None, bool]:

@@ -139,7 +139,11 @@ class Upload:
         on_end(self)
 
     def _keep(self, exc: BaseException) -> None:
-        if isinstance(exc, trio.Cancelled):
+        if isinstance(exc, BaseExceptionGroup):  # of the iterable's own; a nursery of its own makes one of Cancelled
+            cancelled = exc.split(trio.Cancelled)[1] is None
+        else:
+            cancelled = isinstance(exc, trio.Cancelled)
+        if cancelled:
             return  # the receiver is in the same scopes and raises its own
         if self._sending and isinstance(exc, DisconnectedError):
             self.send_error = exc

@@ -30,17 +30,16 @@ class ClientExchange:
 
     Attributes:
         sent: bytes of the request may have left this machine.
-        response_started: a byte of the answer has come in.
         continue_received: the server said 100 (Continue).
     """
 
     __slots__ = (
         "_connection",
         "_content",
+        "_heard",
         "_limits",
         "_request_over",
         "continue_received",
-        "response_started",
         "sent",
     )
 
@@ -51,8 +50,8 @@ class ClientExchange:
         self._limits = limits
         self._content: IncomingContent | None = None
         self._request_over = False
+        self._heard = False
         self.sent = False
-        self.response_started = False
         self.continue_received = False
 
     def __repr__(self) -> str:
@@ -128,7 +127,7 @@ class ClientExchange:
 
         Cancellation: resumable.
         Raises:
-            DisconnectedError: the connection ended before; ``safe_to_retry`` when nothing of an answer had come.
+            DisconnectedError: the connection ended before.
             RemoteProtocolError: the answer is not HTTP/1.x, or there are too many interim responses.
         Source: RFC 9110 §15.2.
         """
@@ -140,9 +139,9 @@ class ClientExchange:
                     "the server closed the connection without an answer",
                     phase="head",
                     sent=self.sent,
-                    safe_to_retry=not self.response_started,
+                    safe_to_retry=not self.sent,
                 )
-            self.response_started = True
+            self._heard = True
             if event.status >= 200 or event.status == 101:
                 wire = self._connection.wire
                 self._content = IncomingContent(self._event, wire.incoming_length)
@@ -165,9 +164,15 @@ class ClientExchange:
         try:
             return await self._connection.next_event()
         except DisconnectedError as exc:
+            exc.phase = "head" if self._content is None else "content"
             exc.sent = self.sent
-            exc.safe_to_retry = not self.response_started and not self._connection.wire.head_started
+            exc.safe_to_retry = not self.sent
             raise
+
+    @property
+    def response_started(self) -> bool:
+        """A byte of an answer, be it an interim one, has come in."""
+        return self._heard or self._connection.wire.head_started
 
     @property
     def content(self) -> IncomingContent:
