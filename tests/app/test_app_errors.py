@@ -303,6 +303,8 @@ def test_what_no_handler_could_answer_is_refused(target: object) -> None:
         App().error_handler(target)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="callable"):
         App().error_handler(404)(None)
+    with pytest.raises(ValueError, match="a status or an exception class"):
+        App().error_handler()
 
 
 async def test_a_mounted_app_answers_for_its_own_errors(ask: Ask) -> None:

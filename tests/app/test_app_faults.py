@@ -10,7 +10,7 @@ from typing import TypeAlias
 import pytest
 import trio
 
-from triohttp import App, NotFound, Request, Response, open_server
+from triohttp import App, Handler, NotFound, Request, Response, open_server
 from triohttp.testing import RawConnection, RawResponse, open_in_process
 
 Ask: TypeAlias = Callable[..., Awaitable[RawResponse]]
@@ -57,6 +57,27 @@ async def test_a_peer_that_leaves_while_it_is_informed_is_no_fault(caplog: pytes
         while True:
             await request.inform(103, {"Link": "</a.css>"})
             await trio.sleep(0)
+
+    await reset_during(app)
+    assert errors(caplog) == []
+
+
+async def test_answering_for_a_peer_that_has_left_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """Middleware that makes a page of any error cannot know that nobody is there to read it."""
+    app = App(on_disconnect="finish")
+
+    @app.middleware
+    async def pages(request: Request, handler: Handler) -> Response:
+        try:
+            return await handler(request)
+        except Exception:
+            return Response.text("sorry", status=500)
+
+    @app.get("/")
+    async def pushes(request: Request) -> None:
+        async with request.respond() as body:
+            while True:
+                await body.send_all(bytes(100_000))
 
     await reset_during(app)
     assert errors(caplog) == []

@@ -120,7 +120,7 @@ class Nothing:
     pass
 
 
-@pytest.mark.parametrize("handler", [None, "text", Nothing, Nothing(), generator, asynchronous_generator])
+@pytest.mark.parametrize("handler", [None, "text", Nothing, Nothing(), generator, asynchronous_generator, {"get": 1}])
 def test_what_cannot_answer_is_refused_when_it_is_added(handler: object) -> None:
     """Not when the first request comes."""
     with pytest.raises(RoutingError):

@@ -10,7 +10,8 @@ import trio
 
 from triohttp import App, BodyFilter, Handler, NotFound, Request, Response
 from triohttp._values.message import ResponseHead
-from triohttp.testing import RawResponse
+from triohttp.errors import BodyStateError
+from triohttp.testing import RawResponse, open_in_process
 
 Ask: TypeAlias = Callable[..., Awaitable[RawResponse]]
 
@@ -82,6 +83,29 @@ async def test_a_hook_that_fails_does_not_take_the_others_with_it(ask: Ask, capl
     assert response.headers.get_all("x-later") == ["1"]
     assert calls == [200]
     assert len(faults(caplog)) == 1
+
+
+async def test_a_hook_after_a_plain_answer_is_too_late() -> None:
+    """A task that outlives the answer is told, where the head has gone out without any hooks."""
+    app, told = App(), trio.Event()
+
+    @app.get("/")
+    async def plain(request: Request) -> Response:
+        async def later() -> None:
+            await request.wait_draining()
+            with pytest.raises(BodyStateError):
+                request.on_head(lambda head: None)
+            told.set()
+
+        app.nursery.start_soon(later)
+        return Response.text("x")
+
+    async with open_in_process(app) as server:
+        async with await server.open_raw() as raw:
+            await raw.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await raw.read_response()).status == 200
+        await server.server.shutdown(grace=1)
+        await told.wait()
 
 
 async def test_a_hook_that_returns_no_filter_is_named(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:

@@ -123,7 +123,12 @@ class App(Router):
 
         Of several the closest class counts, then the status, then ``Exception`` itself. An exception that a class
         below ``Exception`` was registered for is not logged: the program has dealt with it.
+
+        Raises:
+            ValueError: there is no target, or one that no handler could answer for.
         """
+        if not targets:
+            raise ValueError("an error handler needs a status or an exception class to answer for")
         for target in targets:
             if not (isinstance(target, type) and issubclass(target, Exception)) and check_status(target) < 300:
                 raise ValueError(f"an error handler is for statuses from 300 and exception classes, not {target!r}")

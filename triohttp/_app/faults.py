@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from triohttp.errors import ContentError, RemoteProtocolError, TransportError
+from triohttp.errors import BodyStateError, ContentError, RemoteProtocolError, TransportError
 
 from .exceptions import HTTPException
 from .handlers import callable_name
@@ -87,8 +87,15 @@ def breaks_message(error: BaseException, request: Request) -> bool:
 
 
 def is_expected(error: BaseException, request: Request) -> bool:
-    """Tell whether an error is an answer, or the peer's doing, and so nothing to report."""
-    return isinstance(error, HTTPException) or error is request._fault
+    """Tell whether an error is an answer, or the peer's doing, and so nothing to report.
+
+    Once the peer is gone, so is trying to answer it again: middleware that answers for any error does.
+    """
+    fault = request._fault
+    if isinstance(error, HTTPException) or error is fault:
+        return True
+    gone = fault is not None and fault.status is None
+    return gone and isinstance(error, (BodyStateError, trio.BrokenResourceError))
 
 
 def report(error: BaseException, request: Request, what: str) -> None:

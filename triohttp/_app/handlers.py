@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import trio
@@ -45,8 +45,8 @@ def callable_name(target: object) -> str:
 
 def methods_of(handler: object) -> tuple[str, ...]:
     """Return the HTTP methods that an object, or the instances of a class, answer by methods of that name."""
-    if callable(handler) and not inspect.isclass(handler):
-        return ()
+    if isinstance(handler, Mapping) or (callable(handler) and not inspect.isclass(handler)):
+        return ()  # a mapping's get is no answer to GET
     return tuple(name.upper() for name in VIEW_METHODS if callable(getattr(handler, name, None)))
 
 

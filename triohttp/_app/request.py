@@ -39,7 +39,7 @@ from triohttp.errors import (
 )
 
 from .exceptions import UnsupportedMediaType
-from .owned import BodyFilter, HeadHook, OwnedAnswer, TakenOver, filters_for, run_hook
+from .owned import NOT_BEGUN, BodyFilter, HeadHook, OwnedAnswer, TakenOver, filters_for, run_hook
 from .request_body import RequestBody
 from .response import Response, sent_response, stream_of
 from .state import State
@@ -468,12 +468,12 @@ class Request:
             BodyStateError: the head has gone out.
         """
         hooks = self._hooks
+        if isinstance(hooks, tuple) or self._exchange.state not in NOT_BEGUN:
+            raise BodyStateError("the head of the answer has gone out")
         if hooks is None:
             self._hooks = [hook]
-        elif isinstance(hooks, list):
-            hooks.append(hook)
         else:
-            raise BodyStateError("the head of the answer has gone out")
+            hooks.append(hook)
 
     # -- for the rest of this room -------------------------------------------------------------------------------------
 
