@@ -20,7 +20,7 @@ from triohttp._values.headers import Headers, HeadersInit
 from triohttp._values.limits import ClientLimits, ClientTimeouts
 from triohttp._values.query import Query, QueryInit
 from triohttp._values.url import URL
-from triohttp.errors import TrioHTTPError
+from triohttp.errors import TrioHTTPError, clip
 
 from .body import UNSET, Unset
 from .call import Call
@@ -107,6 +107,10 @@ class Client:
         mounts: Mapping[str, Origin] | None = None,
         mounts_only: bool = False,
     ) -> None:
+        _check_type("limits", limits, ClientLimits)
+        _check_type("timeouts", timeouts, ClientTimeouts)
+        if tls is not None:
+            _check_type("tls", tls, ssl.SSLContext)
         if tls is not None and ca is not None:
             raise TypeError("give either tls, which says itself whom to trust, or ca")
         self._defaults = _defaults(base_url, DEFAULT_HEADERS, headers, params)
@@ -131,6 +135,8 @@ class Client:
             timeouts: other bounds; ``keep_alive_seconds`` stays the pool's.
         """
         own = self._defaults
+        if timeouts is not None:
+            _check_type("timeouts", timeouts, ClientTimeouts)
         if isinstance(base_url, Unset):
             base_url = own.base_url
         elif isinstance(base_url, str) and own.base_url is not None:
@@ -245,6 +251,7 @@ class Client:
             raise closed_error()
         request = build_request(self._defaults, method, url, options, upgrade=upgrade)
         timeouts = options.get("timeouts", self._timeouts)
+        _check_type("timeouts", timeouts, ClientTimeouts)
         return Call(shared.pool, shared.dialer, shared.destination(request.url), request, shared.limits, timeouts)
 
 
@@ -280,4 +287,11 @@ def _defaults(
         merged.update(headers)
     if params is not None:
         params = Query(params)  # pairs may come from an iterator, which would be empty the second time
-    return Defaults(URL(base_url) if isinstance(base_url, str) else base_url, merged, params)
+    if base_url is not None and not isinstance(base_url, URL):
+        base_url = URL(base_url)
+    return Defaults(base_url, merged, params)
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {clip(value)}")

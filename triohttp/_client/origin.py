@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from triohttp._values.url import URL
-from triohttp.errors import ConnectError
+from triohttp.errors import ConnectError, clip
 
 __all__ = ["Mounts", "Origin"]
 
@@ -33,6 +33,7 @@ class Mounts:
         only: refuse every URL that no mount matches.
     Raises:
         InvalidURLError: a key is no URL.
+        TypeError: a value is no ``Origin``.
         ValueError: a key has a query or a fragment, or two keys mean the same.
     """
 
@@ -44,6 +45,8 @@ class Mounts:
         self._by_origin: dict[tuple[str, str, int], list[tuple[str, str]]] = {}
         for key, origin in mounts.items():
             url = URL(key)
+            if not callable(getattr(origin, "connect", None)):
+                raise TypeError(f"a mount must have a method connect, {clip(origin)} has none")
             if url.query or url.fragment or url.userinfo:
                 raise ValueError(f"a mount is an origin with or without a path, not {key!r}")
             path = url.path.rstrip("/")
