@@ -45,13 +45,40 @@ class Finished:
         return self.output.decode()
 
 
-@dataclass
 class Beside:
-    """A program that runs beside a block."""
+    """A program that runs beside a block; all that it writes is read as it comes, so that nothing holds it up."""
 
-    line: str
-    """The first line that it wrote."""
-    process: trio.Process
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.output = ""
+        self._written = trio.Event()
+        self._ended = trio.Event()
+
+    @property
+    def line(self) -> str:
+        """The first line that it wrote."""
+        return self.output.splitlines()[0]
+
+    async def read(self) -> None:
+        """Read all that it writes."""
+        assert self.process.stdout is not None
+        async for data in self.process.stdout:
+            self.output += data.decode(errors="replace")
+            if "\n" in self.output:
+                self._written.set()
+        self._written.set()
+        self._ended.set()
+
+    async def wait_line(self) -> None:
+        """Wait for its first line."""
+        await self._written.wait()
+        assert self.output, "it ended before it had said anything"
+
+    async def wait_end(self) -> int:
+        """Wait until it has ended and been read to its end; return its status."""
+        status = await self.process.wait()
+        await self._ended.wait()
+        return status
 
 
 class Programs:
@@ -110,14 +137,12 @@ class Programs:
             cwd=self.directory,
         )
         assert process.stdout is not None
-        async with process.stdout:
+        beside = Beside(process)
+        async with process.stdout, trio.open_nursery() as nursery:
+            nursery.start_soon(beside.read)
             try:
-                line = b""
-                while not line.endswith(b"\n"):
-                    data = await process.stdout.receive_some(1000)
-                    assert data, f"{name} ended before it had said anything"
-                    line += data
-                yield Beside(line.decode().splitlines()[0], process)
+                await beside.wait_line()
+                yield beside
             finally:
                 process.terminate()
                 with trio.move_on_after(ENDING_SECONDS, shield=True):
@@ -125,6 +150,7 @@ class Programs:
                 process.kill()
                 with trio.CancelScope(shield=True):  # bounded by the kill
                     await process.wait()
+                nursery.cancel_scope.cancel()
 
 
 class OpenSite(Protocol):
