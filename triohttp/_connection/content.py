@@ -98,6 +98,14 @@ class IncomingContent(trio.abc.ReceiveStream):
             self.error = exc
             raise
 
+    async def ended(self) -> bool:
+        """Return whether all of the content has been handed out; what comes meanwhile is kept for the next receive."""
+        if self._rest or (self.length is not None and self.received < self.length):
+            return False
+        if not self.at_end:
+            await self._fill()
+        return self.at_end
+
     async def discard(self, max_bytes: int) -> bool:
         """Receive and throw away what is left, at most ``max_bytes``; True when the end was reached."""
         if self.length is not None and self.length - self.received > max_bytes:

@@ -464,7 +464,7 @@ class ServerExchange:
         connection = self._connection
         if connection.wire.incoming_length == 0:
             self._see_end()
-        elif not self.content.at_end and await self.content.receive_some(1):
+        elif not await self.content.ended():
             raise BodyStateError("the request's content must be received before the connection is taken over")
         wire = connection.wire
         async with connection.send_turn:
