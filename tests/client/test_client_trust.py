@@ -60,6 +60,13 @@ async def test_nobody_else_is_trusted() -> None:
                 await client.get(server.url)
 
 
+async def test_authorities_that_are_not_there(tmp_path: Path) -> None:
+    """The error names the file that ``ca`` named."""
+    async with Client(ca=tmp_path / "none.pem") as client:
+        with pytest.raises(FileNotFoundError, match=r"none\.pem"):
+            await client.get("https://h.test/")
+
+
 async def test_a_certificate_that_has_expired() -> None:
     """TLSError says so."""
     authority = trustme.CA()

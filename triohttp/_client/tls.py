@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
+import stat
 import sys
 from typing import Final
 
@@ -33,7 +34,7 @@ def make_context(ca: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
     if ca is None:
         return system_context()
     path = os.fspath(ca)
-    if os.path.isdir(path):
+    if stat.S_ISDIR(os.stat(path).st_mode):  # the error of a file that is not there has its name; that of ssl has not
         return _configured(ssl.create_default_context(capath=path))
     return _configured(ssl.create_default_context(cafile=path))
 
