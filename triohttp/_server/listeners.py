@@ -18,29 +18,26 @@ import trio
 from triohttp._connection.connection import address, tune
 from triohttp._values.message import Address
 
-from .records import server_log
+from .records import Seldom, server_log
 
 __all__ = ["ForeignListener", "OwnListener", "open_tcp"]
 
 BACKLOG = 1024
 ROUND = 64
 PAUSE_SECONDS = 0.1
-COMPLAIN_SECONDS = 5.0
 CAPACITY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 CLOSED = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 
 
 class _Patience:
-    """Pauses when the system is out of something, and says so at most every five seconds."""
+    """Pauses when the system is out of something, and says so now and then."""
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._complained = -COMPLAIN_SECONDS
+        self._complaint = Seldom(trio.current_time)
 
     async def wait(self, error: OSError) -> None:
-        now = trio.current_time()
-        if now - self._complained >= COMPLAIN_SECONDS:
-            self._complained = now
+        if self._complaint.is_due():
             server_log.warning(
                 "accepting on %s pauses: %s; raise the descriptor limit or lower max_connections", self._where, error
             )
@@ -53,6 +50,9 @@ class OwnListener:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.address: Address = address(sock.getsockname())
+
+    def __repr__(self) -> str:
+        return f"<OwnListener {self.address}>"
 
     async def accept(
         self, room: Callable[[], Awaitable[None]], welcome: Callable[[socket.socket, object], None]
@@ -93,8 +93,11 @@ class ForeignListener:
     def __init__(self, listener: trio.abc.Listener[trio.abc.Stream]) -> None:
         self._listener = listener
         self.address: Address = None
-        if isinstance(listener, trio.SocketListener):
+        if isinstance(listener, trio.SocketListener) and listener.socket.fileno() >= 0:
             self.address = address(listener.socket.getsockname())
+
+    def __repr__(self) -> str:
+        return repr(self._listener)
 
     async def accept(self, room: Callable[[], Awaitable[None]], welcome: Callable[[trio.abc.Stream], None]) -> None:
         """Accept for ever; ``room`` waits for a place, ``welcome`` takes a stream over without awaiting.
@@ -102,7 +105,7 @@ class ForeignListener:
         Raises:
             trio.ClosedResourceError: the listener has been closed under us.
         """
-        patience = _Patience(repr(self._listener))
+        patience = _Patience(repr(self))
         while True:
             await room()
             try:
@@ -115,8 +118,12 @@ class ForeignListener:
             welcome(stream)
 
     async def aclose(self) -> None:
-        """Close the listener, without waiting."""
-        await trio.aclose_forcefully(self._listener)
+        """Close the listener, without waiting; a cancellation is for after it."""
+        try:
+            with trio.CancelScope(shield=True):  # bounded: the closing itself is cancelled
+                await trio.aclose_forcefully(self._listener)
+        except Exception as exc:  # noqa: BLE001  # whatever a foreign listener raises, the others are to be closed too
+            server_log.error("%r failed while it was closed: %r", self, exc, exc_info=exc)
 
 
 async def open_tcp(host: str | None, port: int) -> Sequence[OwnListener]:

@@ -11,6 +11,7 @@ Rule 3: rejects are limited to ten a second for each slug; what was left out is 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from triohttp.errors import (
     TrioHTTPError,
 )
 
-__all__ = ["AccessRecord", "RejectLog", "access_log", "as_reject", "reject_log", "server_log"]
+__all__ = ["AccessRecord", "RejectLog", "Seldom", "access_log", "as_reject", "reject_log", "server_log"]
 
 access_log = logging.getLogger("triohttp.access")
 reject_log = logging.getLogger("triohttp.reject")
@@ -31,6 +32,7 @@ server_log = logging.getLogger("triohttp.server")
 
 QUIET = frozenset({"tls-on-http", "request-line"})  # port scanners' daily noise
 PER_SECOND = 10
+SELDOM_SECONDS = 5.0
 FIELD_CHARACTERS = 512
 
 
@@ -94,6 +96,22 @@ def as_reject(error: TrioHTTPError, received: int) -> RemoteProtocolError | None
     else:
         return None
     return RemoteProtocolError(str(error), slug=slug, at="content", received=received, detail=detail.encode("ascii"))
+
+
+class Seldom:
+    """Tells when something that may go on for long should be said again: at most every five seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said_at = -math.inf
+
+    def is_due(self) -> bool:
+        """True when it is time to say it; it then counts as said."""
+        now = self._clock()
+        if now - self._said_at < SELDOM_SECONDS:
+            return False
+        self._said_at = now
+        return True
 
 
 class RejectLog:

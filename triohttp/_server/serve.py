@@ -74,9 +74,10 @@ async def serve(
         tls=check_tls(tls),
         server_header=server_header,
         owns_process=is_main,
+        listeners=[ForeignListener(listener) for listener in listeners or ()],
     )
     started = partial(announce, task_status, is_main)
-    open_listeners = partial(_open, host, port, listeners)
+    open_listeners = partial(open_tcp, host, port) if listeners is None else None
     if not (is_main if signals is None else signals):
         await server.run(open_listeners, started)
         return
@@ -98,15 +99,9 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-async def _open(host: str | None, port: int, listeners: Listeners | None) -> Sequence[OwnListener | ForeignListener]:
-    if listeners is not None:
-        return [ForeignListener(listener) for listener in listeners]
-    return await open_tcp(host, port)
-
-
 async def _run_with_signals(
     server: Server,
-    open_listeners: Callable[[], Awaitable[Sequence[OwnListener | ForeignListener]]],
+    open_listeners: Callable[[], Awaitable[Sequence[OwnListener]]] | None,
     started: Callable[[Server], None],
     received: AsyncIterator[int],
 ) -> None:

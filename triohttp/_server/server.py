@@ -43,7 +43,7 @@ from triohttp._wire.h1 import H1Wire
 from .conversation import converse
 from .firewall import contain, leaves
 from .listeners import ForeignListener, OwnListener
-from .records import RejectLog, server_log, show
+from .records import RejectLog, Seldom, server_log, show
 
 __all__ = ["Server", "ServerStatistics"]
 
@@ -83,6 +83,7 @@ class Server:
         tls: ssl.SSLContext | None,
         server_header: str | None,
         owns_process: bool,
+        listeners: Sequence[ForeignListener],
     ) -> None:
         self.service = service
         self.limits = limits
@@ -104,7 +105,8 @@ class Server:
         self._most_connections = most_connections(limits)
         self._occupied = 0
         self._room: trio.Event | None = None
-        self._listeners: Sequence[OwnListener | ForeignListener] = ()
+        self._full = Seldom(trio.current_time)
+        self._listeners: Sequence[OwnListener | ForeignListener] = listeners
         self._root: trio.Nursery | None = None
         self._connections: trio.Nursery | None = None
         self._lifespan = trio.CancelScope()
@@ -234,8 +236,11 @@ class Server:
 
     # -- the tree ------------------------------------------------------------------------------------------------------
 
-    async def run(self, open_listeners: OpenListeners, started: Callable[[Server], None]) -> None:
-        """Be the server, from the services' start to the lifespan's end. Raises the one real error, if any."""
+    async def run(self, open_listeners: OpenListeners | None, started: Callable[[Server], None]) -> None:
+        """Be the server, from the services' start to the lifespan's end. Raises the one real error, if any.
+
+        ``open_listeners`` is called when everything else stands; None means that there are some already.
+        """
         try:
             async with trio.open_nursery() as root:
                 self._root = root
@@ -252,13 +257,14 @@ class Server:
         finally:
             self.ready = False
             self._root = None
+            await self._close_listeners()  # those of a program, when it did not come to accepting
             self._watch.close()
             self._ended.set()
         if self._failure is not None:
             raise self._failure
 
     async def _enclosed(
-        self, root: trio.Nursery, open_listeners: OpenListeners, started: Callable[[Server], None]
+        self, root: trio.Nursery, open_listeners: OpenListeners | None, started: Callable[[Server], None]
     ) -> None:
         services: trio.Nursery = await root.start(self._supervise)
         try:
@@ -292,15 +298,16 @@ class Server:
             self._services_ended.set()
 
     async def _listen(
-        self, root: trio.Nursery, open_listeners: OpenListeners, started: Callable[[Server], None]
+        self, root: trio.Nursery, open_listeners: OpenListeners | None, started: Callable[[Server], None]
     ) -> None:
-        self._listeners = await open_listeners()
-        try:
-            root.start_soon(self._timer.run)
-            root.start_soon(self._watch.run)
-            async with trio.open_nursery() as connections:
-                self._connections = connections
-                root.start_soon(self._stop_when_due, connections)
+        if open_listeners is not None:
+            self._listeners = await open_listeners()
+        root.start_soon(self._timer.run)
+        root.start_soon(self._watch.run)
+        async with trio.open_nursery() as connections:
+            self._connections = connections
+            root.start_soon(self._stop_when_due, connections)
+            try:
                 async with trio.open_nursery() as accepting:
                     self._accepting = accepting.cancel_scope
                     for listener in self._listeners:
@@ -309,12 +316,11 @@ class Server:
                     if self._stop_at != float("inf"):
                         self.begin_drain()
                     started(self)
+            finally:
                 await self._close_listeners()
-                if not self.draining:
-                    server_log.critical("no listener is left, the server drains")
-                    self.begin_drain()
-        finally:
-            await self._close_listeners()
+            if not self.draining:
+                server_log.critical("no listener is left, the server drains")
+                self.begin_drain()
 
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -352,14 +358,15 @@ class Server:
                 await listener.accept(self._wait_for_room, self._welcome_socket)
             else:
                 await listener.accept(self._wait_for_room, self._welcome_stream)
-        except (OSError, trio.ClosedResourceError) as exc:
-            server_log.critical("the listener on %s is broken: %s", listener.address, exc)
+        except Exception as exc:  # noqa: BLE001  # whatever a foreign listener raises is the end of that listener only
+            server_log.critical("%r is broken: %r", listener, exc, exc_info=exc)
 
     async def _wait_for_room(self) -> None:
         while self._occupied >= self._most_connections:
             if self._room is None:
                 self._room = trio.Event()
-                server_log.warning("max_connections=%d are open; accepting pauses", self._most_connections)
+                if self._full.is_due():
+                    server_log.warning("max_connections=%d are open; accepting pauses", self._most_connections)
             await self._room.wait()
 
     def _welcome_socket(self, sock: socket.socket, peer: object) -> None:
@@ -398,21 +405,33 @@ class Server:
 
     async def _serve_stream(self, stream: trio.abc.Stream) -> None:
         try:
-            if self._tls is not None and not isinstance(stream, trio.SSLStream):
-                check_closable(stream)
-                stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-            if isinstance(stream, trio.SSLStream):
-                await self._serve_tls(stream)
-                return
-            info = describe(stream, self._next_number())
-            transport = transport_for(stream)
-            descriptor = transport.sock.fileno() if isinstance(transport, SocketTransport) else -1
-            await self._serve_transport(transport, info, descriptor)
+            check_closable(stream)
         except TypeError as exc:
             server_log.critical("%s", exc)
             await trio.aclose_forcefully(stream)
+            return
+        if self._tls is not None and not isinstance(stream, trio.SSLStream):
+            stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+        if isinstance(stream, trio.SSLStream):
+            await self._serve_tls(stream)
+            return
+        info = describe(stream, self._next_number())
+        transport = transport_for(stream)
+        descriptor = transport.sock.fileno() if isinstance(transport, SocketTransport) else -1
+        await self._serve_transport(transport, info, descriptor)
 
     async def _serve_tls(self, stream: trio.SSLStream[trio.abc.Stream]) -> None:
+        try:
+            if await self._shake_hands(stream):
+                below = stream.transport_stream
+                descriptor = below.socket.fileno() if isinstance(below, trio.SocketStream) else -1
+                info = describe(stream, self._next_number())
+                await self._serve_transport(transport_for(stream), info, descriptor)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _shake_hands(self, stream: trio.SSLStream[trio.abc.Stream]) -> bool:
+        """Do TLS's handshake within its time; True when there is somebody to talk to."""
         seconds = self.timeouts.tls_handshake_seconds
         try:
             with trio.move_on_after(seconds) as scope:
@@ -421,17 +440,12 @@ class Server:
                     await stream.do_handshake()
                 finally:
                     self._handshakes.discard(scope)
-            if scope.cancelled_caught:
-                server_log.debug("a TLS handshake did not end within tls_handshake_seconds=%g", seconds)
-                return
-            below = stream.transport_stream
-            descriptor = below.socket.fileno() if isinstance(below, trio.SocketStream) else -1
-            info = describe(stream, self._next_number())
-            await self._serve_transport(transport_for(stream), info, descriptor)
+                return True
         except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as exc:
             server_log.debug("a TLS handshake failed: %r", exc.__cause__ or exc)
-        finally:
-            await trio.aclose_forcefully(stream)
+        else:
+            server_log.debug("a TLS handshake did not end within tls_handshake_seconds=%g", seconds)
+        return False
 
     async def _serve_transport(self, transport: Transport, info: ConnectionInfo, descriptor: int) -> None:
         connection = Connection(
