@@ -18,7 +18,7 @@ from harness.environment import BENCH, environment_python, installed_versions
 from harness.hostile_head import measure_hostile_heads
 from harness.instructions import measure_instructions
 from harness.parts import measure_parts
-from harness.peers import CLIENTS, SERVERS, chosen
+from harness.peers import CLIENTS, NEW_HEADS, OWN_SERVER, SERVERS, chosen
 from harness.report import Report, progress
 from harness.server import measure_servers
 
@@ -41,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     subcommands = parser.add_subparsers(dest="subcommand", required=True)
     for name, text in (
         ("server", "CPU of the server process a request, with 3 and 11 header fields"),
+        ("new-heads", "the same, for answers of which no two have the same head"),
         ("bursts", "first answers of 64 connections opened at once under load"),
         ("hostile-head", "an innocent request beside heads of 64 KiB of spaces"),
         ("client", "CPU of the client process a request, 1 and 50 at once, against nginx"),
@@ -49,7 +50,7 @@ def _arguments() -> argparse.Namespace:
         ("instructions", "instructions of the server process a request, under valgrind; not part of all"),
     ):
         sub = subcommands.add_parser(name, help=text, description=text, parents=[common])
-        if name not in ("micro", "all"):
+        if name not in ("new-heads", "micro", "all"):
             known = CLIENTS if name == "client" else SERVERS
             sub.add_argument("--peers", help=f"only these, comma-separated: {', '.join(peer.key for peer in known)}")
     return parser.parse_args(sys.argv[1:] or ["all"])
@@ -64,7 +65,13 @@ def measure(report: Report, python: Path, arguments: argparse.Namespace) -> None
     connections: int = arguments.connections
     if wanted in ("server", "all"):
         report.add(
-            measure_servers(python, chosen(SERVERS, peers), rounds=rounds, seconds=seconds, connections=connections)
+            measure_servers(
+                python, chosen(SERVERS, peers), OWN_SERVER, rounds=rounds, seconds=seconds, connections=connections
+            )
+        )
+    if wanted in ("new-heads", "all"):
+        report.add(
+            measure_servers(python, NEW_HEADS, NEW_HEADS[0], rounds=rounds, seconds=seconds, connections=connections)
         )
     if wanted in ("bursts", "all"):
         bursts = 5 if arguments.quick else 20

@@ -10,7 +10,18 @@ from pathlib import Path
 from .environment import BENCH
 from .processes import Program, free_port, running
 
-__all__ = ["CLIENTS", "OWN_CLIENT", "OWN_SERVER", "SERVERS", "Peer", "chosen", "serving", "turned", "turns"]
+__all__ = [
+    "CLIENTS",
+    "NEW_HEADS",
+    "OWN_CLIENT",
+    "OWN_SERVER",
+    "SERVERS",
+    "Peer",
+    "chosen",
+    "serving",
+    "turned",
+    "turns",
+]
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,11 @@ SERVERS = (
     Peer("aiohttp_web", "aiohttp (C parser, asyncio)"),
     Peer("uvicorn_httptools_starlette", "uvicorn + httptools + uvloop + Starlette"),
 )
+NEW_HEADS = (
+    Peer("triohttp_app_etag", "triohttp, a new head each time"),
+    Peer("uvicorn_h11_starlette_etag", "uvicorn + h11 + Starlette, a new head each time"),
+)
+"""Servers whose answers all have different heads; the first is ours."""
 CLIENTS = (
     OWN_CLIENT,
     Peer("httpx_trio", "httpx on trio"),

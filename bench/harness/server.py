@@ -9,11 +9,12 @@ Rule 2: a ratio is taken within a turn, and the median of these ratios is shown:
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from .load import FIELDS, load
-from .peers import OWN_SERVER, Peer, serving, turned
+from .peers import Peer, serving, turned
 from .report import Figure, Table, progress
 
 __all__ = ["measure_servers"]
@@ -22,8 +23,10 @@ _WARM_UP_SECONDS = 1.0
 _TURNS_A_ROUND = 3
 
 
-def measure_servers(python: Path, peers: list[Peer], *, rounds: int, seconds: float, connections: int) -> Table:
-    """Load the servers in turn and return the figures."""
+def measure_servers(
+    python: Path, peers: Sequence[Peer], own: Peer, *, rounds: int, seconds: float, connections: int
+) -> Table:
+    """Load the servers in turn and return the figures, beside ``own`` where that is among the peers."""
     figures = {(peer, fields): Figure("µs CPU a request") for peer in peers for fields in FIELDS}
     rates = {peer: Figure("requests a second") for peer in peers}
     for number in range(rounds):
@@ -51,8 +54,8 @@ def measure_servers(python: Path, peers: list[Peer], *, rounds: int, seconds: fl
     )
     for peer in peers:
         ratio = "–"
-        if OWN_SERVER in peers:
-            ratio = " / ".join(_ratio(figures[OWN_SERVER, fields], figures[peer, fields]) for fields in FIELDS)
+        if own in peers:
+            ratio = " / ".join(_ratio(figures[own, fields], figures[peer, fields]) for fields in FIELDS)
         table.rows.append([peer.title, *(figures[peer, fields] for fields in FIELDS), ratio, rates[peer]])
     return table
 
@@ -61,7 +64,7 @@ def _ratio(own: Figure, other: Figure) -> str:
     return f"{statistics.median(a / b for a, b in zip(own.readings, other.readings, strict=True)):.2f}"
 
 
-def _last(figures: dict[tuple[Peer, int], Figure], peers: list[Peer]) -> str:
+def _last(figures: dict[tuple[Peer, int], Figure], peers: Sequence[Peer]) -> str:
     return ", ".join(
         f"{peer.key} " + "/".join(f"{figures[peer, fields].readings[-1]:.0f}" for fields in FIELDS) for peer in peers
     )
