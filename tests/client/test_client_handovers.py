@@ -80,3 +80,23 @@ async def test_a_waiter_that_was_just_served_hears_that_its_client_is_closed() -
                     await trio.lowlevel.checkpoint()
         assert len(errors) == 1
         servers.cancel_scope.cancel()
+
+
+async def test_nothing_is_sent_on_a_connection_that_opens_as_its_client_closes() -> None:
+    """A dial that is over in the step in which the client is closed comes to nothing; nothing was sent."""
+
+    class LastMoment:
+        """An origin that closes the client with its last step."""
+
+        async def connect(self) -> trio.abc.Stream:
+            stream = await server.connect()
+            client.pool.close()
+            return stream
+
+    async with open_scripted(RawConnection.read_until_closed) as server:
+        async with Client(mounts={server.url: LastMoment()}) as client:
+            with pytest.raises(ClientClosedError) as caught:
+                await client.post(server.url, content=b"x")
+            assert (caught.value.sent, caught.value.safe_to_retry) == (False, True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.connections[0].received == b""

@@ -267,6 +267,7 @@ class Call:
 
     async def _connect(self, lease: Lease) -> None:
         lease.opened(await self._dialer.dial(self._destination))
+        self.check_open()  # in the step in which the dial was over, cancelling it came too late
         self.phases.enter(SEND, self.phases.timeouts.write_idle_seconds)
 
     async def _start_again(self, lease: Lease) -> None:
