@@ -73,7 +73,7 @@ async def test_a_connection_that_died_in_the_pool(programs: Programs) -> None:
     async with open_client(programs) as client:
         for _ in range(5):
             assert (await client.get("/forget")).text == "bye"
-        assert (await client.post("/report", content=b"x")).status == 200
+        assert (await client.get("/hello")).text == "hello"  # a POST must not go out twice, so it may meet the end
 
 
 @pytest.mark.parametrize("path", ["/cut", "/cut-chunks"])
@@ -101,11 +101,19 @@ async def test_uploads(programs: Programs) -> None:
     async with open_client(programs) as client:
         whole = await client.post("/report", content=b"x" * 300_000)
         assert whole.json() == {
-            "received": 300_000, "length": "300000", "coding": None, "trailers": {}, "expected": False,
+            "received": 300_000,
+            "length": "300000",
+            "coding": None,
+            "trailers": {},
+            "expected": False,
         }
         pieces = await client.post("/report", content=[b"x" * 1000] * 30, trailers={"X-Sum": "30000"})
         assert pieces.json() == {
-            "received": 30_000, "length": None, "coding": "chunked", "trailers": {"x-sum": "30000"}, "expected": False,
+            "received": 30_000,
+            "length": None,
+            "coding": "chunked",
+            "trailers": {"x-sum": "30000"},
+            "expected": False,
         }
         asked = await client.post("/report", content=b"hello", expect_continue=True)
         assert asked.json() == {"received": 5, "length": "5", "coding": None, "trailers": {}, "expected": True}
