@@ -150,3 +150,40 @@ async def test_a_traceback_is_for_this_machine_alone(fields: str, shown: bool) -
             response = await raw.read_response()
     assert response.status == 500
     assert (b"telling" in response.content) is shown
+
+
+async def test_a_cancellation_that_outlived_its_scope_is_a_fault(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    """Alone or in a group, it is no cancellation of anything around the handler: 500, one record, others go on."""
+    app = App()
+
+    @app.get("/{how}")
+    async def leaks(request: Request) -> Response:
+        leaked: BaseException | None = None
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                leaked = exc
+        assert leaked is not None
+        raise leaked if request.path_params["how"] == "alone" else BaseExceptionGroup("g", [leaked, ValueError("x")])
+
+    begun = trio.Event()
+
+    @app.get("/other")
+    async def other(request: Request) -> Response:
+        begun.set()
+        await request.wait_draining()
+        return Response.text("other")
+
+    async with open_in_process(app, raise_handler_errors=False) as server, await server.open_raw() as neighbour:
+        await neighbour.send_all(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
+        await begun.wait()
+        for path in ("/alone", "/group"):
+            async with await server.open_raw() as raw:
+                await raw.send_all(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+                assert (await raw.read_response()).status == 500
+        assert len(errors(caplog)) == 2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.server.shutdown, 5)
+            assert (await neighbour.read_response()).content == b"other"

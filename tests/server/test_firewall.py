@@ -158,3 +158,34 @@ async def test_a_service_that_stops_in_the_middle_leaves_a_visible_cut(caplog: p
             with pytest.raises(trio.BrokenResourceError):
                 await raw.read_until_closed()
     assert "in the middle of its answer" in caplog.text
+
+
+async def test_a_cancellation_that_outlived_its_scope_reaches_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    """It would cancel every connection of the server; alone and in a group it is reported, and its connection ends."""
+
+    async def leaked() -> trio.Cancelled:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                return exc
+        raise AssertionError
+
+    async def service(exchange: Exchange) -> None:
+        if exchange.head.target == "/":
+            await hello(exchange)
+        elif exchange.head.target == "/alone":
+            raise await leaked()
+        else:
+            raise BaseExceptionGroup("g", [await leaked(), await leaked()])
+
+    with caplog.at_level(logging.ERROR, "triohttp.server"):
+        async with open_in_process(service, raise_handler_errors=False) as server:
+            for target in ("/alone", "/group"):
+                async with await server.open_raw() as raw:
+                    await raw.send_all(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+                    with pytest.raises(trio.BrokenResourceError):
+                        await raw.read_response()
+                assert await is_alive(server)
+    assert "Cancelled" in caplog.text

@@ -1,6 +1,7 @@
 """From an exception to what becomes of the request.
 
-Rule 1: cancellations and requests to exit are never answered and never swallowed, alone or in a group.
+Rule 1: cancellations and requests to exit are never answered and never swallowed, alone or in a group. A ``Cancelled``
+        that outlived its scope is no cancellation: it would take the whole server with it.
 Rule 2: an error's own status counts only when this request's peer caused it (``Request._fault``); anything else that is
         no HTTP exception is the program's, a 500, and is reported once.
 Rule 3: where the peer broke the message, the connection closes after the answer.
@@ -9,6 +10,7 @@ Rule 3: where the peer broke the message, the connection closes after the answer
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -21,12 +23,12 @@ from .handlers import callable_name
 if TYPE_CHECKING:
     from .request import Request
 
-__all__ = ["PASSING", "breaks_message", "is_expected", "mention", "report", "split", "status_of"]
+__all__ = ["breaks_message", "is_expected", "mention", "report", "split", "status_of"]
 
 app_log = logging.getLogger("triohttp.app")
 
-PASSING = (trio.Cancelled, KeyboardInterrupt, SystemExit)
-"""What is not ours to handle."""
+EXITS = (KeyboardInterrupt, SystemExit)
+"""What ends the program."""
 CONSEQUENCES = (TransportError, trio.BrokenResourceError)
 """What several tasks of a handler may get when their one peer goes away."""
 
@@ -48,13 +50,15 @@ def split(error: BaseException, request: Request) -> Split:
     A group whose leaves are HTTP exceptions of one status counts as the first of them: children of a handler's nursery
     may agree. One that holds what this request's peer caused, and what else follows from that, counts as that.
     """
-    if isinstance(error, PASSING):
-        return Split(error, None, None)
     if isinstance(error, GeneratorExit) and not trio.lowlevel.in_trio_task():
         return Split(error, None, None)  # trio has crashed, and this coroutine is being thrown away
-    if not isinstance(error, BaseExceptionGroup):
+    if isinstance(error, Exception) and not isinstance(error, ExceptionGroup):
         return Split(None, error, error)
-    passing, rest = error.split(PASSING)
+    cancelled = trio.current_effective_deadline() == -math.inf
+    passes: tuple[type[BaseException], ...] = (trio.Cancelled, *EXITS) if cancelled else EXITS
+    if not isinstance(error, BaseExceptionGroup):
+        return Split(error, None, None) if isinstance(error, passes) else Split(None, error, error)
+    passing, rest = error.split(passes)
     if rest is None:
         return Split(error, None, None)
     if passing is None:

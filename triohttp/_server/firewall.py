@@ -2,10 +2,13 @@
 
 Rule 1: every task of a connection runs inside ``contain``; what gets there is logged once, leaf by leaf.
 Rule 2: cancellations pass; KeyboardInterrupt and SystemExit make the server drain and are raised by ``serve``.
+Rule 3: a ``Cancelled`` that outlived its scope is no cancellation but an error: passed on, it would cancel the nursery
+        of all connections.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -21,8 +24,10 @@ async def contain(
     """Run ``work``; raise nothing but cancellations."""
     try:
         await work()
-    except trio.Cancelled:
-        raise
+    except trio.Cancelled as exc:
+        if _is_cancelled():
+            raise
+        report(exc, where)
     except (KeyboardInterrupt, SystemExit) as exc:
         stop_because(exc)
     except BaseExceptionGroup as group:
@@ -33,9 +38,16 @@ async def contain(
         if exits is not None:
             stop_because(leaves(exits)[0])
         if cancelled is not None:
-            raise cancelled from None
+            if _is_cancelled():
+                raise cancelled from None
+            report(leaves(cancelled)[0], where)
     except BaseException as exc:  # noqa: BLE001  # this is the firewall
         report(exc, where)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether a scope around this task has been cancelled."""
+    return trio.current_effective_deadline() == -math.inf
 
 
 def report(error: BaseException, where: str) -> BaseExceptionGroup[BaseException] | None:
