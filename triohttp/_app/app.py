@@ -248,7 +248,7 @@ class App(Router):
             if request._hooks is None and request._answer is None and response._stream is None and not response._sent:
                 response._sent = True
                 try:
-                    await exchange.respond(response._head, response._content, response.trailers)
+                    await exchange.respond(response._head, response._content, response._trailers)
                 except TransportError as exc:
                     request._blame(exc)
                     raise
@@ -374,7 +374,7 @@ class App(Router):
         if status is None:
             exchange.cut()
             return
-        request._rearm_hooks()
+        request._start_over()
         if breaks_message(error, request):
             exchange.close_after()
         function = self._error_handler_for(error, status)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import trio
 
-from triohttp._values.headers import Headers
+from triohttp._values.headers import Headers, HeadersInit, check_trailers
 from triohttp._values.message import ResponseHead
 from triohttp._values.service import AnswerState, Exchange
 from triohttp._values.status import content_allowed
@@ -99,9 +99,6 @@ class ResponseBody(trio.abc.SendStream):
     """The content of an owned answer, as a trio send stream.
 
     Any number of tasks may send; what each of them sends stays in one piece.
-
-    Attributes:
-        trailers: fields to send behind the content; set it before the end (RFC 9110 §6.5).
     """
 
     def __init__(self, request: Request, exchange: Exchange, head: ResponseHead) -> None:
@@ -112,7 +109,19 @@ class ResponseBody(trio.abc.SendStream):
         self._started = False
         self._ended = False
         self._broken = False
-        self.trailers: Headers | None = None
+        self._trailers: Headers | None = None
+
+    @property
+    def trailers(self) -> Headers | None:
+        """The fields to send behind the content, None for none; to be set before the end (RFC 9110 §6.5).
+
+        Setting takes what a Headers can be made of, and raises InvalidHeaderError for a field that must not be there.
+        """
+        return self._trailers
+
+    @trailers.setter
+    def trailers(self, trailers: HeadersInit | None) -> None:
+        self._trailers = None if trailers is None else check_trailers(trailers)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send some content; the head goes out in front of the first.
@@ -208,12 +217,13 @@ class ResponseBody(trio.abc.SendStream):
             raise
 
     async def _end(self) -> None:
-        if not self._started and "content-length" not in self._head.headers:
-            # Nothing has gone out and nothing will but the head: one message of known length.
+        if not self._started:
+            # Nothing has gone out and nothing will but the head: one message of known length. A head that promises
+            # content is refused before it goes out.
             content = filter_whole(self._request._run_head_hooks(self._head), b"")
             self._started = self._ended = True
             try:
-                await self._exchange.respond(self._head, content, self.trailers)
+                await self._exchange.respond(self._head, content, self._trailers)
             except BaseException as exc:
                 self._fail(exc)
                 raise
@@ -230,7 +240,7 @@ class ResponseBody(trio.abc.SendStream):
         try:
             if data:
                 await self._exchange.send(data)
-            await self._exchange.finish(self.trailers)
+            await self._exchange.finish(self._trailers)
         except BaseException as exc:
             self._fail(exc)
             raise

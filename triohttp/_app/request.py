@@ -512,8 +512,7 @@ class Request:
     def _release(self, answer: OwnedAnswer | TakenOver) -> None:
         """Undo ``_claim``: nothing of ``answer`` has gone out."""
         if self._answer is answer:
-            self._answer = self._owned_head = None
-            self._rearm_hooks()
+            self._start_over()
 
     def _run_head_hooks(self, head: ResponseHead) -> Sequence[BodyFilter]:
         """Run the hooks on a final head, and return the filters that its content passes, in that order."""
@@ -529,8 +528,9 @@ class Request:
                 filters.append(body_filter)
         return filters_for(filters, head)
 
-    def _rearm_hooks(self) -> None:
-        """Have the hooks run again: the head that they have seen does not go out."""
+    def _start_over(self) -> None:
+        """Make ready for another answer, for nothing of the one before goes out: its hooks run again."""
+        self._answer = self._owned_head = None
         if self._hooks is not None:
             self._hooks = list(self._hooks)
 

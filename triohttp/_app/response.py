@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from triohttp._values import json
 from triohttp._values.cookies import SameSite, format_set_cookie
-from triohttp._values.headers import Headers, HeadersInit
+from triohttp._values.headers import Headers, HeadersInit, check_trailers
 from triohttp._values.message import ResponseHead
 from triohttp._values.status import check_status
 from triohttp.errors import BodyStateError, InvalidHeaderError, clip
@@ -51,14 +51,12 @@ class Response:
         headers: the header fields.
         media_type: the Content-Type, unless ``headers`` has one; ``application/octet-stream`` for content without.
         trailers: fields to send behind the content; it then goes out chunked.
-    Attributes:
-        trailers: as the argument; a stream may fill it while it runs.
     Raises:
-        ValueError: the status is none, or a header field must not go on the wire.
+        ValueError: the status is none, or a header field must not go on the wire, or not there.
         TypeError: the content is not bytes.
     """
 
-    __slots__ = ("_content", "_head", "_sent", "_stream", "trailers")
+    __slots__ = ("_content", "_head", "_sent", "_stream", "_trailers")
 
     def __init__(
         self,
@@ -75,7 +73,7 @@ class Response:
         self._head = ResponseHead(_final_status(status), fields)
         self._sent = False
         self.content = content
-        self.trailers: Headers | None = None if trailers is None else Headers(trailers)
+        self._trailers = None if trailers is None else check_trailers(trailers)
         self._stream: Chunks | None
 
     @classmethod
@@ -92,7 +90,7 @@ class Response:
         self._content = content
         self._stream = None
         self._sent = False
-        self.trailers = None
+        self._trailers = None
         return self
 
     @classmethod
@@ -277,6 +275,18 @@ class Response:
             raise BodyStateError("this response has been sent; its content cannot be changed any more")
         self._content = content
         self._stream = None
+
+    @property
+    def trailers(self) -> Headers | None:
+        """The fields behind the content, None for none; a stream may set or fill them while it runs.
+
+        Setting takes what a Headers can be made of, and raises InvalidHeaderError for a field that must not be there.
+        """
+        return self._trailers
+
+    @trailers.setter
+    def trailers(self, trailers: HeadersInit | None) -> None:
+        self._trailers = None if trailers is None else check_trailers(trailers)
 
     @property
     def streamed(self) -> bool:

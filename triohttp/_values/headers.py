@@ -17,7 +17,15 @@ from typing import Self, TypeAlias, TypeVar, overload
 
 from triohttp.errors import InvalidHeaderError, clip
 
-__all__ = ["SECRET_FIELDS", "Headers", "HeadersInit", "encode_name", "encode_value"]
+__all__ = [
+    "FORBIDDEN_TRAILERS",
+    "SECRET_FIELDS",
+    "Headers",
+    "HeadersInit",
+    "check_trailers",
+    "encode_name",
+    "encode_value",
+]
 
 HeadersInit: TypeAlias = (
     "Headers | Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str | bytes, str | bytes] "
@@ -37,6 +45,15 @@ SECRET_FIELDS = frozenset(
     }
 )
 """Names, in lower case, of fields whose values no ``repr`` shows."""
+
+FORBIDDEN_TRAILERS = frozenset(
+    # RFC 9110 §6.5.1: framing, routing, authentication, request modifiers, response control, content processing.
+    b"""transfer-encoding content-length trailer host connection keep-alive te upgrade expect max-forwards range
+    if-match if-none-match if-modified-since if-unmodified-since if-range authorization proxy-authorization
+    proxy-authenticate www-authenticate cookie set-cookie age cache-control expires date location retry-after vary
+    warning content-encoding content-type content-range content-location""".split()
+)
+"""Names, in lower case, of fields that must not stand behind the content."""
 
 _D = TypeVar("_D")
 
@@ -314,6 +331,21 @@ class Headers(MutableMapping[str, str]):
                 known.append(value)
             else:
                 index[key] = [known, value]
+
+
+def check_trailers(init: HeadersInit) -> Headers:
+    """Return fields that may follow the content.
+
+    Raises:
+        InvalidHeaderError: a field must not go on the wire, or not behind the content.
+        TypeError: as ``Headers``.
+    Source: RFC 9110 §6.5.1.
+    """
+    trailers = Headers(init)
+    for name, _ in trailers.raw:
+        if name.lower() in FORBIDDEN_TRAILERS:
+            raise InvalidHeaderError(f"{name.decode('ascii')} must not be a trailer", name=name)
+    return trailers
 
 
 def _grouped(lines: list[tuple[bytes, bytes]]) -> dict[bytes, bytes | list[bytes]]:

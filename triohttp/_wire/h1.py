@@ -15,14 +15,13 @@ from typing import Final
 
 import h11
 
-from triohttp._values.headers import Headers
+from triohttp._values.headers import FORBIDDEN_TRAILERS, Headers
 from triohttp._values.status import reason_phrase
 from triohttp.errors import LocalProtocolError
 
 from .events import FieldLines, Role
 from .fields import parse_length
 from .h1_receiving import H1Receiver, Incoming, Outgoing
-from .strict import FORBIDDEN_TRAILERS
 
 __all__ = ["H1Wire"]
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import re
 from typing import Final, NoReturn
 
+from triohttp._values.headers import FORBIDDEN_TRAILERS
 from triohttp._values.limits import WireLimits
 from triohttp.errors import HeadTooLargeError, InvalidURLError, RemoteProtocolError, TooManyFieldsError
 
 from .target import split_target
 
 __all__ = [
-    "FORBIDDEN_TRAILERS",
     "MAX_BLANK_LINES",
     "MAX_METHOD_BYTES",
     "MAX_NAME_BYTES",
@@ -44,13 +44,6 @@ _NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.[0-9] ([0-9]{3})(?: .*)?", re.DOTALL)
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9] ")
-FORBIDDEN_TRAILERS = frozenset(
-    # RFC 9110 §6.5.1: framing, routing, authentication, request modifiers, response control, content processing.
-    b"""transfer-encoding content-length trailer host connection keep-alive te upgrade expect max-forwards range
-    if-match if-none-match if-modified-since if-unmodified-since if-range authorization proxy-authorization
-    proxy-authenticate www-authenticate cookie set-cookie age cache-control expires date location retry-after vary
-    warning content-encoding content-type content-range content-location""".split()
-)
 
 
 def refuse(
