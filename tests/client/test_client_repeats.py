@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -30,9 +30,13 @@ async def test_content_that_was_asked_for_too_late_is_not_begun(kind: str) -> No
     def generate() -> Iterator[bytes]:
         yield from (b"one", b"two")
 
-    content = {"iterable": [b"one", b"two"], "generator": generate(), "bytes": b"onetwo"}[kind]
+    contents: dict[str, bytes | Iterable[bytes]] = {
+        "iterable": [b"one", b"two"],
+        "generator": generate(),
+        "bytes": b"onetwo",
+    }
     async with open_scripted(script) as server, Client(mounts={server.url: server}) as client:
-        response = await client.put(server.url, content=content, expect_continue=True)
+        response = await client.put(server.url, content=contents[kind], expect_continue=True)
     assert [request.content for request in requests] == [b"onetwo"]
     assert (response.status, response.interim) == (200, [])
 
