@@ -6,8 +6,7 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 
 import pytest
@@ -90,21 +89,22 @@ async def test_every_listener_is_closed_at_the_end(how: str) -> None:
             if how == "cancel":
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
-            elif how == "raise":
+            if how == "raise":
                 raise LookupError
     assert [listener.closed for listener in listeners] == [True] * 3
 
 
-class Failing:
+class Failing(AbstractAsyncContextManager[None]):
     """A service that cannot start."""
 
     def lifespan(self, nursery: trio.Nursery) -> AbstractAsyncContextManager[None]:
-        @asynccontextmanager
-        async def fail() -> AsyncIterator[None]:
-            raise LookupError("no start")
-            yield
+        return self
 
-        return fail()
+    async def __aenter__(self) -> None:
+        raise LookupError("no start")
+
+    async def __aexit__(self, *_: object) -> None:
+        raise AssertionError
 
     async def __call__(self, exchange: Exchange) -> None:
         raise AssertionError

@@ -50,17 +50,17 @@ UNANSWERED = (AnswerState.AWAITED, AnswerState.STAGED)
 async def converse(server: Server, connection: Connection) -> None:
     """Serve a connection until it ends, and close it.
 
-    A fault of this code is answered with 500 where an answer is still possible, and raised to the firewall.
+    A fault of this code is reported, and answered with 500 where an answer is still possible.
     """
     conversation = Conversation(server, connection)
     try:
         await conversation.run()
     except DisconnectedError:
         pass  # a peer may leave whenever it likes
-    except Exception:
+    except Exception as exc:  # noqa: BLE001  # reported before the farewell, which may take its time
+        report(exc, "a connection")
         with trio.move_on_after(FAREWELL_SECONDS):
             await conversation.admit()
-        raise
     finally:
         connection.abort()
 
@@ -106,6 +106,7 @@ class Conversation:
                 await connection.aclose()  # no reset: the last answer may still be on its way
                 return
             self._requests += 1
+            server.requests += 1
             exchange = self._exchange = ServerExchange(connection, head, server, limits, timeouts, self._requests)
             if self._requests >= most or self._waited_from > old:
                 wire.close_after = True
@@ -356,6 +357,7 @@ class Conversation:
         connection.wire.close_after = True
         try:
             await self._send_plain(500)
+            await connection.linger(self._server.limits.max_linger_bytes, FAREWELL_SECONDS)
         except Exception:  # noqa: BLE001  # the wire itself may be what failed; the first fault is the one to report
             connection.poisoned = True
 
@@ -371,12 +373,11 @@ class Conversation:
         return len(data)
 
     def _record(self) -> None:
-        """Count the exchange that is going on, and write its access record; the second time nothing."""
+        """Write the access record of the exchange that is going on; the second time nothing."""
         exchange, connection = self._exchange, self._connection
         if exchange is None:
             return
         self._exchange = None
-        self._server.requests += 1
         if not access_log.isEnabledFor(logging.INFO):
             return
         if connection.cancel_reason is not None:

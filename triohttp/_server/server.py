@@ -66,7 +66,7 @@ class ServerStatistics:
     connections: int
     """Connections accepted."""
     requests: int
-    """Requests answered, or given up."""
+    """Requests that came as far as the service; those in progress count."""
     rejects: int
     """Requests refused before any handler saw them, or for what their content turned out to be."""
 
