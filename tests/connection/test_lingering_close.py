@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import trio
 import trio.testing
 
@@ -19,6 +20,10 @@ def make_app() -> App:
     @app.post("/")
     async def refuse(request: Request) -> Response:
         return Response.text("no", status=403)
+
+    @app.post("/read")
+    async def read(request: Request) -> Response:
+        return Response.text(f"{len(await request.read())}")
 
     return app
 
@@ -47,4 +52,26 @@ async def test_a_peer_that_stays_is_left_in_the_end() -> None:
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
             await stream.send_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % MUCH + b"x" * 50_000)
             while not server.statistics().connections or server.statistics().open_connections:
+                await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /missing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"POST /read HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET /missing HTTP/1.0\r\n\r\n",
+    ],
+    ids=["no content", "content", "1.0"],
+)
+async def test_nobody_lingers_for_a_request_that_is_complete(request_bytes: bytes) -> None:
+    """A peer that has sent all that it announced is not waited for: its connection closes with the answer."""
+    async with open_server(make_app(), timeouts=TIMEOUTS) as server:
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            await stream.send_all(request_bytes)
+            answer = b""
+            async for data in stream:
+                answer += data
+            assert b"Connection: close" in answer
+            while server.statistics().open_connections:
                 await trio.testing.wait_all_tasks_blocked()

@@ -500,6 +500,13 @@ class ServerExchange:
             self._end_seen = isinstance(self._connection.wire.next_event(), EndOfContent)
         return self._end_seen
 
+    @property
+    def request_complete(self) -> bool:
+        """The whole request has been received; what a well-behaved client sends next, it sends after the answer."""
+        if self._connection.wire.incoming_length == 0:
+            return self._see_end()
+        return self.content.at_end
+
     async def conclude(self) -> bool:
         """Bring the request's content to its end where that is cheap; True when another request may follow."""
         wire = self._connection.wire

@@ -329,7 +329,7 @@ class Conversation:
         connection = self._connection
         if connection.poisoned or exchange.state is AnswerState.CUT:
             connection.abort()
-        elif connection.wire.at_cycle_end and not connection.wire.buffered and connection.is_quiet():
+        elif exchange.request_complete and not connection.wire.buffered and connection.is_quiet():
             await connection.aclose()
         else:
             await connection.linger(self._server.limits.max_linger_bytes, self._server.timeouts.linger_seconds)
