@@ -28,7 +28,7 @@ class RequestBody(trio.abc.ReceiveStream):
     """
 
     def __init__(self, request: Request, exchange: Exchange) -> None:
-        self._request = request
+        self._request: Request | None = request  # None once nothing can go wrong: the request knows this object too
         self._content = exchange.content
 
     @property
@@ -71,10 +71,14 @@ class RequestBody(trio.abc.ReceiveStream):
             RemoteProtocolError: the framing is broken.
         """
         try:
-            return await self._content.receive_some(max_bytes)
+            data = await self._content.receive_some(max_bytes)
         except TrioHTTPError as exc:
-            self._request._blame(exc)
+            if self._request is not None:
+                self._request._blame(exc)
             raise
+        if self._content.at_end:
+            self._request = None
+        return data
 
     async def aclose(self) -> None:
         """Receive nothing more; what is left is dealt with after the answer."""

@@ -2,6 +2,7 @@
 
 Rule 1: nothing is read ahead: whoever receives pulls; backpressure is the absence of a pull.
 Rule 2: after an error the rest of the content is lost; every later receive raises the same error again.
+Rule 3: content that is over knows no longer where it came from: no reference cycle outlives its exchange.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class IncomingContent(trio.abc.ReceiveStream):
     __slots__ = ("_closed", "_pull", "_rest", "at_end", "error", "length", "max_bytes", "received", "trailers")
 
     def __init__(self, pull: Callable[[], Awaitable[Event]], length: int | None, max_bytes: int | None = None) -> None:
-        self._pull = pull
+        self._pull: Callable[[], Awaitable[Event]] | None = pull
         self._rest = b""
         self._closed = False
         self.error: TrioHTTPError | None = None
@@ -74,6 +75,7 @@ class IncomingContent(trio.abc.ReceiveStream):
     async def _fill(self) -> None:
         if self.error is not None:
             raise self.error
+        assert self._pull is not None
         try:
             event = await self._pull()
             if isinstance(event, bytes):
@@ -86,17 +88,21 @@ class IncomingContent(trio.abc.ReceiveStream):
                     )
                 self._rest = event
             elif isinstance(event, EndOfContent):
-                self.at_end = True
-                self.trailers = event.trailers
+                self.end(event.trailers)
             else:
                 raise DisconnectedError("the connection ended inside the content", phase="content")
-        except BodyTruncatedError as exc:
-            self.error = exc
-            exc.received, exc.expected = self.received, self.length
-            raise
         except TrioHTTPError as exc:
+            if isinstance(exc, BodyTruncatedError):
+                exc.received, exc.expected = self.received, self.length
             self.error = exc
+            self._pull = None
             raise
+
+    def end(self, trailers: Headers | None = None) -> None:
+        """Note that all of it has come; what was not handed out yet still is."""
+        self.at_end = True
+        self.trailers = trailers
+        self._pull = None
 
     async def ended(self) -> bool:
         """Return whether all of the content has been handed out; what comes meanwhile is kept for the next receive."""

@@ -212,7 +212,7 @@ class ServerExchange:
             length = self._connection.wire.incoming_length
             self._content = IncomingContent(self._pull, length, self.limits.max_body_bytes)
             if length == 0:
-                self._content.at_end = True
+                self._content.end()
         return self._content
 
     async def _pull(self) -> Event:
