@@ -160,11 +160,12 @@ async def test_a_refused_upgrade(programs: Programs) -> None:
 async def test_many_at_once(programs: Programs) -> None:
     """Two hundred calls share ten connections, and each gets its own answer."""
     async with open_client(programs) as client, trio.open_nursery() as nursery:
-        answers: list[object] = []
+        answers: list[int] = []
 
         async def call(size: int) -> None:
             reply = (await client.post("/report", content=b"x" * size)).json()
             assert isinstance(reply, dict)
+            assert isinstance(reply["received"], int)
             answers.append(reply["received"])
 
         for size in range(200):

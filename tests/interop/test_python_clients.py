@@ -7,7 +7,7 @@ import http.client
 import io
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
@@ -90,7 +90,7 @@ async def with_aiohttp(url: str, context: ssl.SSLContext | None) -> None:
         connector = aiohttp.TCPConnector(ssl=context if context is not None else True, limit=4)
         async with aiohttp.ClientSession(base_url=url, connector=connector) as session:
 
-            async def text(method: str, path: str, **options: object) -> tuple[int, str]:
+            async def text(method: str, path: str, **options: Any) -> tuple[int, str]:
                 async with session.request(method, path, **options) as response:
                     return response.status, await response.text()
 
@@ -120,8 +120,8 @@ async def with_http_client(url: str, context: ssl.SSLContext | None) -> None:
             else http.client.HTTPSConnection(host, timeout=20, context=context)
         )
 
-        def text(method: str, path: str, **options: object) -> tuple[int, bytes]:
-            connection.request(method, path, **options)  # type: ignore[arg-type]  # whatever request() takes
+        def text(method: str, path: str, **options: Any) -> tuple[int, bytes]:
+            connection.request(method, path, **options)
             with connection.getresponse() as response:
                 return response.status, response.read()
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -128,7 +129,7 @@ async def aiohttp_server() -> AsyncIterator[str]:
         await runner.cleanup()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.to_thread.run_sync, asyncio.run, main())
+        nursery.start_soon(partial(trio.to_thread.run_sync, partial(asyncio.run, main())))
         await listening.wait()
         try:
             yield where[0]
