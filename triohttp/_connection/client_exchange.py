@@ -91,6 +91,7 @@ class ClientExchange:
             DisconnectedError: the server is gone; an answer may still be there to be received.
             LocalProtocolError: more content than was announced.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         async with self._connection.send_turn:
             await self._transmit(self._connection.wire.send_content(data))
 

@@ -21,7 +21,14 @@ from time import perf_counter
 from typing import Protocol, TypeAlias
 
 import trio
-from trio.lowlevel import checkpoint, checkpoint_if_cancelled, notify_closing, wait_readable, wait_writable
+from trio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint,
+    checkpoint_if_cancelled,
+    notify_closing,
+    wait_readable,
+    wait_writable,
+)
 
 __all__ = ["Pace", "SocketTransport", "StreamTransport", "Transport", "Woken", "transport_for"]
 
@@ -116,7 +123,7 @@ class SocketTransport:
         if sent != len(data):
             await self._send_rest(memoryview(data)[sent:], sent, pace)
         elif perf_counter() - self._last_yield > YIELD_SECONDS:
-            await checkpoint()
+            await cancel_shielded_checkpoint()  # everything is sent: a cancellation is for whatever comes next
             self._last_yield = perf_counter()
 
     async def _send_rest(self, rest: memoryview, progress: int, pace: Pace | None) -> None:
@@ -199,7 +206,7 @@ class SocketTransport:
     async def aclose(self) -> None:
         """Close; never waits for the peer."""
         self.close()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        await cancel_shielded_checkpoint()
 
 
 class StreamTransport:
