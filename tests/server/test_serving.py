@@ -265,3 +265,20 @@ async def test_a_negative_grace_is_refused() -> None:
     async with open_server(hello) as server:
         with pytest.raises(ValueError, match="grace must be at least 0 seconds, not -1"):
             await server.shutdown(grace=-1)
+
+
+async def test_a_drain_serves_what_was_waiting_to_be_accepted() -> None:
+    """A request that was sent to a listener before the drain began is answered, not reset."""
+    async with open_server(hello) as server:
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await server.shutdown(grace=5)  # in the same step: not one of them has been accepted
+    for client in clients:
+        with client:
+            client.settimeout(5)
+            answer = b""
+            while data := client.recv(65536):
+                answer += data
+            assert b"Connection: close" in answer
+            assert answer.endswith(b"hello")

@@ -94,9 +94,8 @@ class Conversation:
         most = limits.max_requests_per_connection
         old = trio.current_time() + timeouts.connection_age_seconds * (1 + random.random() / 10)
         task = trio.lowlevel.current_task()
-        base = task.context
+        base = task.context.copy()  # the first request has the task's own context, each later one a copy of this
         while True:
-            task.context = base.copy()
             try:
                 head = await self._receive_head(timeouts.keep_alive_seconds if self._requests else None)
             except RemoteProtocolError as exc:
@@ -120,6 +119,7 @@ class Conversation:
             if not await exchange.conclude():
                 break
             wire.start_next_cycle()
+            task.context = base.copy()
             connection.timeouts = timeouts
             connection.on_disconnect = "cancel"
         await self._end(exchange)
@@ -136,6 +136,11 @@ class Conversation:
         wire, transport = connection.wire, connection.transport
         timeouts = server.timeouts
         waited = head_began = False
+        if not self._requests:
+            waited = True  # the context is the task's own already
+            data = transport.receive_nowait(HEAD_READ_BYTES)
+            if data is not None:  # a newcomer's request is mostly there by now: it need not be waited for
+                wire.receive(data)
         while True:
             event = wire.next_event()
             if event.__class__ is RequestHead:

@@ -81,6 +81,16 @@ class OwnListener:
                 sock.setblocking(False)
                 welcome(sock, peer)
 
+    def take_waiting(self, welcome: Callable[[socket.socket, object], None], most: int) -> None:
+        """Take over what waits in the backlog, at most ``most``: it would be reset when the listener closes."""
+        for _ in range(most):
+            try:
+                sock, peer = self._sock.accept()
+            except OSError:
+                return
+            sock.setblocking(False)
+            welcome(sock, peer)
+
     def close(self) -> None:
         """Stop listening; what waits in the backlog is refused."""
         trio.lowlevel.notify_closing(self._sock)

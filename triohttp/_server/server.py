@@ -316,11 +316,19 @@ class Server:
                     if self._stop_at != float("inf"):
                         self.begin_drain()
                     started(self)
+                self._take_waiting()
             finally:
                 await self._close_listeners()
             if not self.draining:
                 server_log.critical("no listener is left, the server drains")
                 self.begin_drain()
+
+    def _take_waiting(self) -> None:
+        """Serve what was connected before the drain began and has not been accepted; closing would reset it."""
+        if trio.current_time() < self._stop_at:
+            for listener in self._listeners:
+                if isinstance(listener, OwnListener):
+                    listener.take_waiting(self._welcome_socket, self._most_connections - self._occupied)
 
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
