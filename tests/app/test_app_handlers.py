@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import TypeAlias
 
 import pytest
@@ -127,6 +127,31 @@ def test_what_cannot_answer_is_refused_when_it_is_added(handler: object) -> None
         App().add_route("/", handler)
 
 
+async def without_request() -> Response:
+    return Response.text("")
+
+
+async def with_variable(request: Request, number: int) -> Response:
+    return Response.text("")
+
+
+class TakesNothing:
+    async def get(self) -> Response:
+        return Response.text("")
+
+
+@pytest.mark.parametrize("handler", [without_request, with_variable, TakesNothing, lambda: None])
+def test_a_handler_with_other_arguments_is_refused_when_it_is_added(handler: object) -> None:
+    """The message says where the variables are, for those who know frameworks that pass them."""
+    with pytest.raises(RoutingError, match=r"must take one argument, the request; .* request\.path_params"):
+        App().add_route("/{number:int}", handler)
+
+
+def test_a_callable_that_does_not_say_what_it_takes_may_be_a_handler() -> None:
+    """Some that are written in C have no signature."""
+    assert App().add_route("/", max).handler is max
+
+
 async def returns_nothing(request: Request) -> Response:
     return None  # type: ignore[return-value]
 
@@ -137,6 +162,37 @@ async def returns_text(request: Request) -> Response:
 
 def returns_number(request: Request) -> Response:
     return 5  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("result", "hint"),
+    [({}, r"Response\.json"), ([], r"Response\.json"), ("", r"Response\.text"), (b"", "makes one"), (5, "not int")],
+)
+async def test_what_is_no_response_is_told_with_what_makes_one(result: object, hint: str) -> None:
+    """The error says what was returned, and how a response is made of it."""
+    app = App()
+    app.add_route("/", lambda request: result)
+    with pytest.raises(TypeError, match=hint):
+        async with open_in_process(app) as server, await server.open_raw() as raw:
+            await raw.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await raw.read_response()
+
+
+async def test_middleware_that_does_not_await_is_told_so() -> None:
+    """``return handler(request)`` returns what nobody awaits; the error says that an await is missing."""
+    unawaited: list[Coroutine[object, object, Response]] = []
+
+    async def hasty(request: Request, handler: Callable[[Request], Coroutine[object, object, Response]]) -> Response:
+        unawaited.append(handler(request))
+        return unawaited[0]  # type: ignore[return-value]
+
+    app = App(middleware=[hasty])
+    app.add_route("/", plain)
+    with pytest.raises(TypeError, match="hasty must return a Response, not coroutine; an await is missing"):
+        async with open_in_process(app) as server, await server.open_raw() as raw:
+            await raw.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await raw.read_response()
+    unawaited[0].close()
 
 
 @pytest.mark.parametrize("handler", [returns_nothing, returns_text, returns_number])

@@ -136,6 +136,9 @@ def test_each_segment_is_decoded_once(path: str, values: dict[str, object] | Non
         "/a?b=1",
         "/a#b",
         "/a\nb",
+        "/users/<name>",
+        "/users/<int:id>.{kind}",
+        "/users/:id",
     ],
 )
 def test_a_malformed_pattern_is_refused_and_changes_nothing(pattern: str) -> None:
@@ -154,8 +157,18 @@ def test_a_pattern_that_is_no_text_is_refused() -> None:
 
 def test_an_unknown_converter_is_told_from_an_expression() -> None:
     """A word in the place of a converter is a typing error, and the message lists the converters that there are."""
-    with pytest.raises(RoutingError, match=r"no converter 'itn'.*'int'"):
-        App().add_route("/{n:itn}", answer)
+    for word in ("itn", " int"):
+        with pytest.raises(RoutingError, match=rf"no converter '{word}'.*'int'"):
+            App().add_route(f"/{{n:{word}}}", answer)
+
+
+def test_a_pattern_as_text_is_what_was_written() -> None:
+    """``str`` of a route's pattern is what a program prints or compares."""
+    router = Router()
+    router.add_route("/{n:int}", answer)
+    outer = App()
+    outer.mount("/notes", router)
+    assert [str(route.pattern) for route in outer.routes] == ["/notes/{n:int}"]
 
 
 class Hexadecimal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from triohttp import App, MethodNotAllowed, Request, Response, Router
+from triohttp import App, Limits, MethodNotAllowed, Request, Response, Router
 from triohttp.errors import RoutingError
 
 
@@ -25,9 +25,12 @@ async def answer(request: Request) -> Response:
         ),
         ({"limits": {"max_line_bytes": 1}}, TypeError, "no limit of a route"),
         ({"limits": {"max_body_bytes": -1}}, ValueError, "max_body_bytes"),
+        ({"limits": Limits()}, TypeError, r"limits= takes a dict with some of .*'max_body_bytes'.*, not Limits"),
+        ({"timeouts": 5}, TypeError, r"timeouts= takes a dict with some of .*'handler_seconds'.*, not 5"),
         ({"timeouts": {"keep_alive_seconds": 1}}, TypeError, "no timeout of a route"),
         ({"timeouts": {"handler_seconds": "1"}}, ValueError, "handler_seconds"),
         ({"middleware": [5]}, TypeError, "middleware must be callable, not 5"),
+        ({"middleware": [answer]}, TypeError, "middleware .*answer must take two arguments: request and handler"),
         ({"middleware": answer}, TypeError, "takes a sequence, not .*answer alone"),
     ],
 )
@@ -41,6 +44,20 @@ def test_a_wrong_option_is_told_at_once(options: dict[str, object], error: type[
         for kind in (Router, App):
             with pytest.raises(error, match=message):
                 kind(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lifespan", [5, "lifespan", lambda: None])
+def test_a_lifespan_that_cannot_be_called_with_the_app_is_told_at_once(lifespan: object) -> None:
+    """Not when the app is served."""
+    with pytest.raises(TypeError, match="lifespan must be a callable that takes the app"):
+        App(lifespan=lifespan)  # type: ignore[arg-type]
+
+
+def test_a_decorator_without_its_path_is_told_at_once() -> None:
+    """``@app.get`` without parentheses would add nothing, and every request would be a 404."""
+    for decorator in (Router().get, Router().route):
+        with pytest.raises(RoutingError, match=r"a route needs a path: .*answer"):
+            decorator(answer)  # type: ignore[arg-type]
 
 
 def test_any_method_is_said_by_naming_none() -> None:

@@ -18,13 +18,12 @@ import trio
 from triohttp._values.limits import RouteLimits, RouteTimeouts
 from triohttp._values.message import RequestHead
 from triohttp._values.service import AnswerState, Exchange, OnDisconnect
-from triohttp._values.status import check_status
 from triohttp.errors import BodyTooLargeError, RemoteProtocolError, RoutingError, TransportError, clip
 
 from .converters import Converter
 from .exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, PermanentRedirect
 from .faults import breaks_message, is_expected, mention, report, split, status_of
-from .handlers import Answering
+from .handlers import Answering, takes
 from .middleware import Handler, Middleware, compose, settle
 from .owned import NOT_BEGUN
 from .pages import debug_page, is_local, plain_page
@@ -88,6 +87,8 @@ class App(Router):
         )
         if trailing_slash not in ("strict", "redirect"):
             raise ValueError(f"trailing_slash must be 'strict' or 'redirect', not {trailing_slash!r}")
+        if lifespan is not None and not takes(lifespan, 1):
+            raise TypeError(f"lifespan must be a callable that takes the app, not {clip(lifespan)}")
         self.debug = debug
         self.state = State()
         self._redirects = trailing_slash == "redirect"
@@ -130,17 +131,17 @@ class App(Router):
         if not targets:
             raise ValueError("an error handler needs a status or an exception class to answer for")
         for target in targets:
-            if not (isinstance(target, type) and issubclass(target, Exception)) and check_status(target) < 300:
-                raise ValueError(f"an error handler is for statuses from 300 and exception classes, not {target!r}")
+            if not _may_be_answered(target):
+                raise ValueError(f"an error handler is for statuses from 300 and exception classes, not {clip(target)}")
 
         def decorate(function: F) -> F:
             if not callable(function):
                 raise TypeError(f"an error handler must be callable, not {clip(function)}")
             for target in targets:
-                if isinstance(target, int):
-                    self._handlers_by_status[target] = function
-                else:
+                if isinstance(target, type):
                     self._handlers_by_class[target] = function
+                else:
+                    self._handlers_by_status[target] = function
             return function
 
         return decorate
@@ -469,3 +470,10 @@ def _forget(error: BaseException) -> None:
     """Take the traceback off an HTTP exception: it may be a constant that is raised for ever, and they would add up."""
     if isinstance(error, HTTPException):
         error.__traceback__ = error.__context__ = None
+
+
+def _may_be_answered(target: object) -> bool:
+    """Tell whether an error handler can be for ``target``: a class of exceptions, or a status from 300."""
+    if isinstance(target, type):
+        return issubclass(target, Exception)
+    return isinstance(target, int) and 300 <= target <= 599

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .request import Request
     from .response import Response
 
-__all__ = ["Answer", "Answering", "RouteHandler", "callable_name", "methods_of", "prepare_handler", "threaded"]
+__all__ = ["Answer", "Answering", "RouteHandler", "callable_name", "methods_of", "prepare_handler", "takes", "threaded"]
 
 Answer: TypeAlias = "Response | HTTPException | None"
 """What a handler returns: a response, an exception that it could have raised, or None after owning its answer."""
@@ -43,6 +43,21 @@ def callable_name(target: object) -> str:
     return f"{module}.{name}"
 
 
+def takes(function: object, count: int) -> bool:
+    """Tell whether something can be called with ``count`` arguments, as far as it says what it takes."""
+    if not callable(function):
+        return False
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some that are written in C say nothing
+        return True
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
+
+
 def methods_of(handler: object) -> tuple[str, ...]:
     """Return the HTTP methods that an object, or the instances of a class, answer by methods of that name."""
     if isinstance(handler, Mapping) or (callable(handler) and not inspect.isclass(handler)):
@@ -54,7 +69,8 @@ def prepare_handler(handler: object) -> Answering:
     """Return ``handler`` as something that is called with a request and awaited.
 
     Raises:
-        RoutingError: it is neither callable nor an object with methods named after HTTP methods.
+        RoutingError: it is neither callable nor an object with methods named after HTTP methods, or it cannot be
+            called with a request alone.
     """
     if inspect.isclass(handler):
         if not methods_of(handler):
@@ -62,6 +78,11 @@ def prepare_handler(handler: object) -> Answering:
         handler = handler()
     if not callable(handler):
         return _view(handler)
+    if not takes(handler, 1):
+        raise RoutingError(
+            f"the handler {callable_name(handler)} must take one argument, the request; "
+            "variables of the path are in request.path_params"
+        )
     if _is_async(handler):
         return handler
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from triohttp.errors import clip
 
 from .exceptions import HTTPException
-from .handlers import Answering, callable_name
+from .handlers import Answering, callable_name, takes
 from .response import Response
 
 if TYPE_CHECKING:
@@ -28,11 +28,21 @@ Handler: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 Middleware: TypeAlias = "Callable[[Request, Handler], Awaitable[Response]]"
 
 
+_HINTS: dict[type, str] = {
+    dict: "; Response.json makes one of it",
+    list: "; Response.json makes one of it",
+    str: "; Response.text makes one of it",
+    bytes: "; Response(…) makes one of it",
+    Awaitable: "; an await is missing",
+}
+
+
 def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
     """Return ``middleware`` as a tuple.
 
     Raises:
-        TypeError: one of them cannot be called, or it is one function where several are expected.
+        TypeError: one of them cannot be called with a request and a handler, or it is one function where several are
+            expected.
     """
     if callable(middleware):
         raise TypeError(f"middleware= takes a sequence, not {callable_name(middleware)} alone")
@@ -40,6 +50,8 @@ def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]
     for function in functions:
         if not callable(function):
             raise TypeError(f"middleware must be callable, not {clip(function)}")
+        if not takes(function, 2):
+            raise TypeError(f"the middleware {callable_name(function)} must take two arguments: request and handler")
     return functions
 
 
@@ -59,7 +71,8 @@ def settle(result: object, request: Request, source: object) -> Response:
         if owned is not None:
             return owned
         raise TypeError(f"{callable_name(source)} returned None without having owned its answer (request.respond)")
-    raise TypeError(f"{callable_name(source)} must return a Response, not {type(result).__qualname__}")
+    hint = next((hint for kind, hint in _HINTS.items() if isinstance(result, kind)), "")
+    raise TypeError(f"{callable_name(source)} must return a Response, not {type(result).__qualname__}{hint}")
 
 
 class _Core:

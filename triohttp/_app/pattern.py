@@ -19,6 +19,8 @@ from .segments import Literal, Mixed, Segment, Spanning, Tail, Variable
 __all__ = ["Pattern", "parse_pattern"]
 
 _TRIPLET = re.compile("%[0-9A-Fa-f]{2}")
+_OTHER_SYNTAX = re.compile(r"<[A-Za-z_][\w:]*>|^:[A-Za-z_]\w*$")
+"""Variables as other frameworks write them; nobody means these characters."""
 _NEGATED_SLASH = re.compile(r"\[\^[^\]]*/[^\]]*\]")
 
 
@@ -42,6 +44,9 @@ class Pattern:
 
     def __repr__(self) -> str:
         return f"<Pattern {self.text}>"
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def literal(self) -> str | None:
@@ -155,6 +160,8 @@ def _parse_parts(piece: str, text: str, converters: Mapping[str, Converter]) -> 
                 raise RoutingError(f"write {clip(literal)} decoded in the path pattern {clip(text)}")
             if "?" in literal or "#" in literal:
                 raise RoutingError(f"a path pattern holds no query and no fragment: {clip(text)}")
+            if _OTHER_SYNTAX.search(literal):
+                raise RoutingError(f"variables are written {{name}} or {{name:int}}, not {clip(piece)}: {clip(text)}")
             parts.append(literal)
             position = end
             continue
@@ -178,7 +185,7 @@ def _converter(spec: str, text: str, converters: Mapping[str, Converter]) -> Con
     known = converters.get(spec)
     if known is not None:
         return known
-    if spec.isidentifier():
+    if spec.strip().isidentifier():
         # As a regular expression it would match one word only, which is what literals are for: a typing error.
         raise RoutingError(f"no converter {spec!r} for the path pattern {clip(text)}; there are {sorted(converters)}")
     return RegexConverter(spec)

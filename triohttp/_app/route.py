@@ -65,6 +65,8 @@ def check_level(
 
 
 def _check_names(what: str, given: Mapping[str, object], known: type) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what}s= takes a dict with some of {sorted(known.__annotations__)}, not {clip(given)}")
     for name in given:
         if name not in known.__annotations__:
             raise TypeError(f"no {what} of a route is called {clip(name)}; there are {sorted(known.__annotations__)}")

@@ -17,7 +17,7 @@ from triohttp._values.service import OnDisconnect
 from triohttp.errors import RoutingError, clip
 
 from .converters import BUILTIN_CONVERTERS, Converter
-from .handlers import RouteHandler, methods_of, prepare_handler
+from .handlers import RouteHandler, callable_name, methods_of, prepare_handler
 from .middleware import Middleware, check_middleware
 from .pattern import Pattern, parse_pattern
 from .route import Declaration, Route, RouteOptions, check_level
@@ -148,6 +148,8 @@ class Router:
         self, path: str, *, methods: str | Iterable[str] | None = None, **options: Unpack[RouteOptions]
     ) -> Callable[[H], H]:
         """Return a decorator that adds its function, or class, by ``add_route`` and returns it unchanged."""
+        if callable(path):  # used without its argument it would take the handler for the path, and nobody would notice
+            raise RoutingError(f"a route needs a path: write it in parentheses before {callable_name(path)}")
 
         def decorate(handler: H) -> H:
             self.add_route(path, handler, methods=methods, **options)
