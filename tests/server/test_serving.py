@@ -70,6 +70,30 @@ async def test_a_port_that_is_taken_is_an_error_that_says_so() -> None:
                 raise AssertionError("the block must not run")
 
 
+async def test_a_host_without_an_address_is_named() -> None:
+    """The error of the operating system says nothing about which name it was."""
+    with pytest.raises(socket.gaierror, match=r"cannot listen on '127\.0\.0\.1:8080'"):
+        await serve(hello, "127.0.0.1:8080")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "error", "message"),
+    [
+        (8080, 0, TypeError, "host must be a name or an address, or None for every address, not 8080"),
+        ("127.0.0.1", "8080", TypeError, "port must be a whole number, not '8080'"),
+        ("127.0.0.1", None, TypeError, "port must be a whole number, not None"),
+        ("127.0.0.1", 65536, ValueError, "port must be from 0 to 65535, not 65536"),
+        ("127.0.0.1", -1, ValueError, "port must be from 0 to 65535, not -1"),
+    ],
+)
+async def test_what_is_no_address_is_told_at_once(
+    host: object, port: object, error: type[Exception], message: str
+) -> None:
+    """Nothing is opened, and the message says what was given."""
+    with pytest.raises(error, match=message):
+        await serve(hello, host, port)  # type: ignore[arg-type]  # wrong on purpose
+
+
 @pytest.mark.parametrize("app", [None, 3, object(), lambda exchange: None])
 async def test_what_is_not_a_service_is_refused_by_name(app: object) -> None:
     """A wrong app is a TypeError before anything is opened, and the message says what is allowed."""

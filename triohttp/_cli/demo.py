@@ -120,7 +120,7 @@ def run_demo(host: str, port: int, *, once: bool) -> int:
     try:
         trio.run(_demo, host, port, once)
     except OSError as error:
-        print(f"triohttp demo: cannot listen on {host} port {port}: {error.strerror or error}", file=sys.stderr)
+        print(f"triohttp demo: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 

@@ -17,6 +17,7 @@ import trio
 
 from triohttp._connection.connection import address, tune
 from triohttp._values.message import Address
+from triohttp.errors import clip
 
 from .records import Seldom, server_log
 
@@ -140,9 +141,19 @@ async def open_tcp(host: str | None, port: int) -> Sequence[OwnListener]:
     """Bind and listen on every address that ``host`` has; None means every address of this machine.
 
     Raises:
-        OSError: an address cannot be bound; the message names it.
+        OSError: an address cannot be bound, or ``host`` has none; the message names it.
+        TypeError, ValueError: there is no such port, or ``host`` is no name.
     """
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    if not isinstance(host, str | None):
+        raise TypeError(f"host must be a name or an address, or None for every address, not {clip(host)}")
+    if not isinstance(port, int):
+        raise TypeError(f"port must be a whole number, not {clip(port)}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be from 0 to 65535, not {port}")
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as exc:
+        raise socket.gaierror(exc.errno, f"cannot listen on {clip(host)}: {exc.strerror}") from exc
     bound: list[OwnListener] = []
     try:
         for family, kind, protocol, _, name in sorted(set(found), key=lambda entry: entry[0]):
