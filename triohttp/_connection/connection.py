@@ -20,6 +20,7 @@ import math
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -355,18 +356,13 @@ class Connection:
         Cancellation: the connection is closed all the same.
         """
         self._forget()
-        if isinstance(self.transport, SocketTransport) or self.poisoned:
-            self.transport.abort() if self.poisoned else self.transport.close()
-            await trio.lowlevel.checkpoint()
-            return
-        try:
-            with trio.move_on_after(GOODBYE_SECONDS):
-                await self.transport.aclose()
-                return
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the peer was quicker
-        finally:
+        if self.poisoned:
             self.transport.abort()
+        if isinstance(self.transport, SocketTransport):
+            await self.transport.aclose()  # never waits
+            return
+        with trio.move_on_after(GOODBYE_SECONDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.transport.aclose()
 
     async def linger(self, max_bytes: int, seconds: float) -> None:
         """Say that nothing more will come, throw away what still arrives, then close.

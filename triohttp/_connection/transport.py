@@ -206,7 +206,7 @@ class SocketTransport:
     async def aclose(self) -> None:
         """Close; never waits for the peer."""
         self.close()
-        await cancel_shielded_checkpoint()
+        await checkpoint()
 
 
 class StreamTransport:
@@ -379,9 +379,16 @@ class StreamTransport:
         close_now(self.stream, reset=reset)
 
     async def aclose(self) -> None:
-        """Close politely (TLS says goodbye); the caller bounds it."""
+        """Close politely (TLS says goodbye); the caller bounds it. Whatever interrupts it, the stream is closed."""
+        if self.closed:
+            await checkpoint()
+            return
         self.closed = True
-        await self.stream.aclose()
+        try:
+            await self.stream.aclose()
+        except BaseException:
+            close_now(self.stream, reset=True)
+            raise
 
 
 Transport: TypeAlias = SocketTransport | StreamTransport
