@@ -242,3 +242,55 @@ async def test_the_first_signal_is_no_second_one_because_the_server_drains_alrea
             signal.raise_signal(signal.SIGTERM)
             assert (await raw.read_response()).content == b"hello"
     assert done.is_set()
+
+
+async def test_a_signal_during_the_start_ends_it(autojump_clock: trio.testing.MockClock) -> None:
+    """A start that takes its time is cancelled, and nothing is raised."""
+    undone: list[str] = []
+
+    async def lifespan(nursery: trio.Nursery) -> AsyncIterator[None]:
+        nursery.start_soon(trio.sleep_forever)
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            await trio.Event().wait()
+            yield
+        finally:
+            undone.append("lifespan")
+
+    await serve(Enclosed(lifespan), listeners=[MemoryListener()], signals=True)
+    assert undone == ["lifespan"]
+
+
+# -- cancelled from outside --------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_server_raises_a_plain_cancellation() -> None:
+    """How many tasks of its own heard of it is the server's secret."""
+    caught: list[type[BaseException]] = []
+
+    async def watch(task_status: trio.TaskStatus[Server]) -> None:
+        try:
+            await serve(hello, listeners=[MemoryListener()], task_status=task_status)
+        except BaseException as exc:
+            caught.append(type(exc))
+            raise
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(watch)
+        nursery.cancel_scope.cancel()
+    assert caught == [trio.Cancelled]
+
+
+async def test_what_goes_wrong_while_a_cancelled_server_ends_is_raised() -> None:
+    """An error of the lifespan's end is not lost in the cancellation."""
+
+    async def lifespan(nursery: trio.Nursery) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            raise LookupError("while it ended")
+
+    with trio.CancelScope() as scope, pytest.raises(LookupError, match="while it ended"):
+        async with open_server(Enclosed(lifespan), listeners=[MemoryListener()]):
+            scope.cancel()
+            await trio.lowlevel.checkpoint()

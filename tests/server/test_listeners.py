@@ -6,7 +6,8 @@ import logging
 import socket
 import subprocess
 import sys
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -14,6 +15,7 @@ import trio
 import trio.testing
 
 from triohttp import Headers, Limits, open_server, serve
+from triohttp.errors import InvalidHeaderError
 from triohttp.lowlevel import Exchange, ResponseHead
 from triohttp.testing import MemoryListener, RawConnection, open_in_process
 
@@ -289,3 +291,29 @@ def test_a_port_is_free_when_its_server_has_ended() -> None:
                     await raw.read_response()
 
     trio.run(main)
+
+
+async def test_two_failures_are_one_error_and_one_record(caplog: pytest.LogCaptureFixture) -> None:
+    """The block's own error is raised; what the server failed with meanwhile is not lost."""
+
+    class Service:
+        @asynccontextmanager
+        async def lifespan(self, nursery: trio.Nursery) -> AsyncIterator[None]:
+            try:
+                yield
+            finally:
+                raise LookupError("the server's")
+
+        async def __call__(self, exchange: Exchange) -> None:
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="the block's"):
+        async with open_server(Service()):
+            raise ValueError("the block's")
+    assert 'the server failed too: LookupError("the server\'s")' in [record.message for record in caplog.records]
+
+
+async def test_a_server_header_that_is_no_field_value_is_refused() -> None:
+    """Before anything is opened, and by name; not with every answer."""
+    with pytest.raises(InvalidHeaderError):
+        await serve(hello, server_header="a\r\nSet-Cookie: b")

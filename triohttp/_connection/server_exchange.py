@@ -153,7 +153,10 @@ class ServerExchange:
 
     @property
     def timeouts(self) -> Timeouts:
-        """What holds for this exchange; assigning re-arms the deadlines."""
+        """What holds for this exchange; assigning starts the handler's time anew, and counts for every wait from then.
+
+        A wait that is going on keeps its deadline; ``deadlines`` moves that.
+        """
         return self._timeouts
 
     @timeouts.setter

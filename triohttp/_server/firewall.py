@@ -15,7 +15,7 @@ import trio
 
 from .records import server_log
 
-__all__ = ["contain", "leaves", "report"]
+__all__ = ["contain", "first_of", "is_cancellation", "leaves", "report"]
 
 
 async def contain(
@@ -60,6 +60,21 @@ def report(error: BaseException, where: str) -> BaseExceptionGroup[BaseException
         return rest
     server_log.critical("%s failed: %r", where, error, exc_info=error)
     return None
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an error is a cancellation and nothing else; nurseries wrap those of several tasks into a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))
+    return isinstance(error, trio.Cancelled)
+
+
+def first_of(error: BaseException) -> BaseException:
+    """Return the one error that a group stands for: the first that is no cancellation, if there is one."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    found = leaves(error)
+    return next((leaf for leaf in found if not isinstance(leaf, trio.Cancelled)), found[0])
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -24,6 +24,7 @@ from triohttp._values.limits import Limits, Timeouts
 from triohttp._values.service import Exchange, Service
 
 from .listeners import ForeignListener, OwnListener, open_tcp
+from .records import server_log
 from .server import Server, no_lifespan
 
 __all__ = ["Servable", "open_server", "serve"]
@@ -62,6 +63,7 @@ async def serve(
         server_header: the Server field of every answer; None leaves it out.
     Cancellation: hard: connections are reset, services and the lifespan are ended.
     Raises:
+        InvalidHeaderError: ``server_header`` cannot be a field value.
         OSError: an address cannot be bound.
         SystemExit: a second signal came.
         Exception: whatever the lifespan or a service raised.
@@ -195,6 +197,8 @@ async def open_server(
             else:
                 await server.shutdown()
     if block_failure is not None:
+        if server_failure is not None:
+            server_log.error("the server failed too: %r", server_failure, exc_info=server_failure)
         raise block_failure
     if server_failure is not None:
         raise server_failure

@@ -34,6 +34,7 @@ from triohttp._connection.disconnect import DisconnectWatch
 from triohttp._connection.timer import Timer
 from triohttp._connection.transport import SocketTransport, Transport, check_closable, transport_for
 from triohttp._values.dates import format_http_date
+from triohttp._values.headers import Headers
 from triohttp._values.limits import Limits, Timeouts
 from triohttp._values.message import Address, ConnectionInfo
 from triohttp._values.service import Service
@@ -41,7 +42,7 @@ from triohttp._wire.events import FieldLines, Role
 from triohttp._wire.h1 import H1Wire
 
 from .conversation import converse
-from .firewall import contain, leaves
+from .firewall import contain, first_of, is_cancellation, leaves
 from .listeners import ForeignListener, OwnListener
 from .records import RejectLog, Seldom, server_log, show
 
@@ -117,7 +118,7 @@ class Server:
         self._stop_moved = trio.Event()
         self._ended = trio.Event()
         self._second = 0
-        self._server_line = [(b"Server", server_header.encode("latin-1"))] if server_header else []
+        self._server_line = Headers({"Server": server_header}).raw if server_header else []
         self._standing: FieldLines = []
 
     def __repr__(self) -> str:
@@ -246,14 +247,18 @@ class Server:
                 self._root = root
                 try:
                     await self._enclosed(root, open_listeners, started)
-                except trio.Cancelled:
-                    raise
-                except BaseException as exc:  # noqa: BLE001  # kept, to be raised outside the nursery
-                    if self._failure is None:
+                except BaseException as exc:
+                    if is_cancellation(exc):
+                        raise
+                    if self._failure is None:  # kept, to be raised outside the nursery
                         self._failure = exc
                     elif exc is not self._failure:
                         server_log.error("the server failed again while it ended: %r", exc, exc_info=exc)
                 root.cancel_scope.cancel(reason="the server has ended")
+        except BaseException as exc:  # noqa: BLE001  # a cancellation, once for every task that heard of it
+            # What went wrong on the way out was stored, and counts for more.
+            if self._failure is None or not is_cancellation(exc):
+                raise first_of(exc) from None
         finally:
             self.ready = False
             self._root = None
@@ -289,9 +294,9 @@ class Server:
         except trio.Cancelled:
             raise
         except BaseExceptionGroup as group:
+            if is_cancellation(group):
+                raise
             faults = [leaf for leaf in leaves(group) if not isinstance(leaf, trio.Cancelled)]
-            if not faults:
-                raise  # cancelled from outside, which a nursery wraps too
             server_log.error("a service failed, the server drains: %r", faults[0])
             self.stop_because(faults[0] if len(faults) == 1 else group)
         finally:
