@@ -108,7 +108,11 @@ def test_an_interrupt_is_in_no_group() -> None:
                 await client.post(server.url, content=Interrupting(ValueError()))
             assert client.pool.statistics().connections == 0
 
-    trio.run(main)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+    try:
+        trio.run(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def test_pieces_without_bytes_leave_room_for_others() -> None:
