@@ -23,10 +23,12 @@ OWN_SECTIONS = re.compile(r"(Cancellation|Source|Checkpoints): ")
 def error_lines(root: type[BaseException], depth: int = 0) -> Iterator[str]:
     """The classes below ``root`` that the package owns, as a nested list."""
     summary = (inspect.getdoc(root) or "").splitlines()[0]
-    status = getattr(root, "status", None)
-    is_answer = issubclass(root, triohttp.HTTPException)
-    told = f" → {status}" if isinstance(status, int) and (is_answer or status != 500) else ""
-    yield f"{'  ' * depth}* `{root.__name__}`{told}: {summary}"
+    status = vars(root).get("status")
+    told = f" → {status}" if isinstance(status, int) and status != 500 and not summary.startswith(str(status)) else ""
+    if root.__name__.startswith("_"):  # what its children have in common is nobody's business
+        depth -= 1
+    else:
+        yield f"{'  ' * depth}* `{root.__name__}`{told}: {summary}"
     for child in sorted(root.__subclasses__(), key=lambda one: one.__name__):
         if child.__module__.startswith("triohttp"):
             yield from error_lines(child, depth + 1)
@@ -62,6 +64,8 @@ class ErrorTree(_Generated):
 
 def own_sections(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
     """Turn our one-line docstring sections into fields, and keep napoleon from seeing types where there are none."""
+    if what == "module":  # it speaks to those who change the file
+        lines.clear()
     if what in {"attribute", "data", "property"} and lines and ":" in lines[0]:
         lines[0] = f": {lines[0]}"  # an empty type, so that what stands before the colon is not taken for one
     out: list[str] = []
