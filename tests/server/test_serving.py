@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 
-from triohttp import Headers, Limits, Server, open_server, serve
+from triohttp import App, ClientTimeouts, Headers, Limits, Server, open_server, serve
 from triohttp.lowlevel import Exchange, ResponseHead
 from triohttp.testing import MemoryListener, RawConnection
 
@@ -94,7 +96,7 @@ async def test_what_is_no_address_is_told_at_once(
         await serve(hello, host, port)  # type: ignore[arg-type]  # wrong on purpose
 
 
-@pytest.mark.parametrize("app", [None, 3, object(), lambda exchange: None])
+@pytest.mark.parametrize("app", [None, 3, object(), lambda exchange: None, App])
 async def test_what_is_not_a_service_is_refused_by_name(app: object) -> None:
     """A wrong app is a TypeError before anything is opened, and the message says what is allowed."""
     with pytest.raises(TypeError, match="app must be an App, a Service or an async function"):
@@ -282,6 +284,27 @@ async def test_a_wrong_tls_argument_is_named() -> None:
     """tls= takes a context, and says so."""
     with pytest.raises(TypeError, match=r"tls must be an ssl\.SSLContext"):
         await serve(hello, tls=True)  # type: ignore[arg-type]  # wrong on purpose
+
+
+async def test_a_context_for_clients_is_refused() -> None:
+    """With it every handshake would fail, one record each; the message says how a context for servers is made."""
+    with pytest.raises(ValueError, match=r"ssl\.Purpose\.CLIENT_AUTH"):
+        await serve(hello, tls=ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeouts": 5}, "timeouts must be of type Timeouts, not 5"),
+        ({"timeouts": ClientTimeouts()}, "timeouts must be of type Timeouts, not ClientTimeouts"),
+        ({"limits": {"max_body_bytes": 1}}, "limits must be of type Limits, not {"),
+        ({"listeners": MemoryListener()}, "listeners= takes a sequence"),
+    ],
+)
+async def test_a_wrong_argument_is_told_before_anything_is_served(options: dict[str, Any], message: str) -> None:
+    """Not by the first connection, in the words of whoever used it."""
+    with pytest.raises(TypeError, match=message):
+        await serve(hello, **options)
 
 
 async def test_a_negative_grace_is_refused() -> None:

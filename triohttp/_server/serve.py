@@ -16,12 +16,13 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import trio
 
 from triohttp._values.limits import Limits, Timeouts
 from triohttp._values.service import Exchange, Service
+from triohttp.errors import clip
 
 from .listeners import ForeignListener, OwnListener, open_tcp
 from .records import server_log
@@ -30,6 +31,7 @@ from .server import Server, no_lifespan
 __all__ = ["Servable", "open_server", "serve"]
 
 Servable: TypeAlias = Service | Callable[[Exchange], Awaitable[None]]
+B = TypeVar("B", Limits, Timeouts)
 Listeners: TypeAlias = Sequence[trio.abc.Listener[trio.abc.Stream]]
 
 
@@ -63,16 +65,19 @@ async def serve(
         server_header: the Server field of every answer; None leaves it out.
     Cancellation: hard: connections are reset, services and the lifespan are ended.
     Raises:
+        TypeError, ValueError: an argument is not what is said above.
         InvalidHeaderError: ``server_header`` cannot be a field value.
         OSError: an address cannot be bound.
         SystemExit: a second signal came.
         Exception: whatever the lifespan or a service raised.
     """
     is_main = runs_as_main()
+    if isinstance(listeners, trio.abc.Listener):
+        raise TypeError("listeners= takes a sequence, not one listener alone")
     server = Server(
         service_of(app),
-        limits=limits if limits is not None else Limits(),
-        timeouts=timeouts if timeouts is not None else Timeouts(),
+        limits=check_bounds("limits", limits, Limits),
+        timeouts=check_bounds("timeouts", timeouts, Timeouts),
         tls=check_tls(tls),
         server_header=server_header,
         owns_process=is_main,
@@ -216,11 +221,22 @@ def runs_as_main() -> bool:
     )
 
 
+def check_bounds(name: str, given: B | None, kind: type[B]) -> B:
+    """Return limits or timeouts, the defaults for None."""
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {clip(given)}")
+    return given
+
+
 def check_tls(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
     """Return a context made fit for serving: renegotiation off (RFC 8446 has none, TLS 1.2's is only ever abused)."""
     if context is not None:
         if not isinstance(context, ssl.SSLContext):
             raise TypeError(f"tls must be an ssl.SSLContext or None, not {context!r}")
+        if context.protocol is ssl.PROTOCOL_TLS_CLIENT:  # every handshake would fail
+            raise ValueError("tls is for clients; a server's is ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)")
         context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
@@ -242,7 +258,7 @@ class BareService:
 
 def service_of(app: object) -> Service:
     """Return what is served, or say what it should have been."""
-    if callable(app) and hasattr(app, "lifespan"):
+    if callable(app) and hasattr(app, "lifespan") and not inspect.isclass(app):
         return app
     call = type(app).__call__ if callable(app) else None
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
