@@ -53,6 +53,12 @@ def test_a_reference_does_not_leave_the_base_urls_origin(reference: str) -> None
         build(reference, defaults=based_on("https://api.test/v1/"))
 
 
+def test_a_relative_url_without_a_base_url_is_told_what_it_needs() -> None:
+    """A path alone is what people write first; the message is not about schemes and slashes."""
+    with pytest.raises(InvalidURLError, match="'/items' is a relative URL, which needs a client with a base_url"):
+        build("/items")
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://h/", "ws://h/", "h.test/", "/path", "http://u:p@h.test/", "http:///x", "http://h\\x"]
 )

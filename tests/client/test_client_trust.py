@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 import trustme
 
 from triohttp import Client
@@ -83,3 +84,16 @@ async def test_a_certificate_that_has_expired() -> None:
     async with open_scripted(answer, tls=Expired()) as server, Client(mounts={server.url: server}, tls=ours) as client:
         with pytest.raises(TLSError, match="expired"):
             await client.get(server.url)
+
+
+async def test_a_server_without_tls_is_told_from_a_wrong_certificate() -> None:
+    """https to a port where nobody speaks TLS: the error asks that question, OpenSSL's own words are about versions."""
+
+    async def answer_plainly(connection: RawConnection) -> None:
+        await connection.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await trio.sleep_forever()
+
+    async with open_scripted(answer_plainly) as server:
+        async with Client(mounts={"https://scripted.test": server}) as client:
+            with pytest.raises(TLSError, match="does the server speak TLS"):
+                await client.get("https://scripted.test/")

@@ -177,10 +177,14 @@ def _resolve(defaults: Defaults, url: str | URL) -> URL:
         raise TypeError(f"a URL must be a str or a URL, not {clip(url)}")
     elif base is not None:
         target = base.join(url)
+    elif url.startswith("/"):
+        raise InvalidURLError(f"{clip(url)} is a relative URL, which needs a client with a base_url")
     else:
         target = parse_url(url)
     if base is not None and target.origin != base.origin:
-        raise InvalidURLError(f"{target!r} leads away from the base URL's origin {base!r}")
+        raise InvalidURLError(
+            f"{target!r} leads away from the base URL's origin {base!r}; derive(base_url=None) has none"
+        )
     _check_url(target)
     return target
 
