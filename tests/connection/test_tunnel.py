@@ -9,9 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from triohttp._values.limits import Limits
-from triohttp._values.message import ConnectionInfo
-from triohttp.lowlevel import Connection, Role, Tunnel
+from triohttp import ClientLimits, Headers, Limits
+from triohttp.lowlevel import ClientExchange, Connection, ConnectionInfo, RequestHead, Role, Tunnel
 from triohttp.testing import memory_stream_pair
 
 
@@ -44,3 +43,18 @@ async def over_sockets() -> Pair:
 async def test_a_tunnel_keeps_the_promises_of_a_stream(make: Callable[[], Awaitable[Pair]]) -> None:
     """Conflicting use, closing, ending, odd arguments: all as ``trio.abc.HalfCloseableStream`` says."""
     await trio.testing.check_half_closeable_stream(make, None)
+
+
+async def test_a_connection_can_be_carried_over_a_tunnel() -> None:
+    """HTTP inside of a tunnel, which is what a CONNECT is for: it is spoken, and closed without awaiting."""
+    near, far = await over_sockets()
+    inner = Connection.over_stream(near, Role.CLIENT, ClientLimits(), ConnectionInfo())
+    exchange = ClientExchange(inner, ClientLimits())
+    await exchange.request(RequestHead("GET", "/", Headers(), authority="a"))
+    assert (await far.receive_some()).startswith(b"GET / HTTP/1.1\r\nHost: a\r\n")
+    await far.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (await exchange.receive_head()).status == 204
+    inner.abort()
+    with pytest.raises(trio.BrokenResourceError):
+        await far.receive_some()
+    await far.aclose()

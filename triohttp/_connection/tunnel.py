@@ -96,3 +96,7 @@ class Tunnel(trio.abc.HalfCloseableStream):
     async def aclose(self) -> None:
         """Close the connection."""
         await self._connection.aclose()
+
+    def abort(self) -> None:
+        """Close the connection now, without awaiting: what lets another connection be carried over this one."""
+        self._connection.abort()
