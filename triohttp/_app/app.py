@@ -324,7 +324,7 @@ class App(Router):
         if allowed or method == "OPTIONS":
             allowed = allowed | {"OPTIONS"}
         if method == "OPTIONS":
-            return Response(status=204, headers={"Allow": ", ".join(sorted(allowed))})
+            return Response(status=200 if path == "*" else 204, headers={"Allow": ", ".join(sorted(allowed))})
         return MethodNotAllowed(allowed=allowed)
 
     def _refuse_content(self, request: Request, route: Route, length: int, bound: int) -> Answering:

@@ -380,8 +380,8 @@ class Connection:
                         break
                     max_bytes -= len(data)
                 else:
-                    if self.watched and self.ended_at is None:  # else nobody would tell that the peer has left
-                        self._left = trio.Event()
+                    if self.ended_at is None:
+                        self._left = trio.Event()  # set where a watch hears the peer leave; elsewhere time runs out
                         await self._left.wait()
         except (Woken, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
