@@ -55,7 +55,7 @@ def answer_of_the_app(message: dict[str, Any]) -> int | None:
     """Return the status that the app itself has for a request; None where its handler answers."""
     if message["method"] in ("CONNECT", "TRACE"):
         return 405
-    return 204 if message["target"] == "*" else None
+    return 200 if message["target"] == "*" else None
 
 
 def cuts(data: bytes, kind: str) -> Iterator[tuple[str, list[bytes]]]:
