@@ -16,6 +16,7 @@ import trio
 
 from triohttp import App, Request, Response
 from triohttp._values.status import reason_phrase
+from triohttp.errors import DisconnectedError
 from triohttp.testing import RawConnection, RawResponse
 
 if TYPE_CHECKING:
@@ -161,12 +162,13 @@ async def converse(raw: RawConnection, case: dict[str, Any], pieces: Sequence[by
 
 
 async def break_off(raw: RawConnection, case: dict[str, Any], pieces: Sequence[bytes]) -> list[RawResponse]:
-    """Send an input that ends too early, to a server that cannot answer it any more, and see that nothing comes."""
+    """Send an input that ends too early, to a server that may be unable to answer it, and return the answer or none."""
     await send(raw, pieces, end=True)
-    with suppress(trio.BrokenResourceError):
-        await raw.read_until_closed()
-    assert raw.received in (b"", CONTINUE)
-    return []
+    answers = []
+    with suppress(trio.BrokenResourceError, DisconnectedError):
+        answers.append(await raw.read_response())
+        assert await raw.read_until_closed() == b""
+    return answers
 
 
 @pytest.mark.corpus
@@ -178,7 +180,7 @@ async def test_requests_end_as_the_corpus_says(
         if case["then"] == "wait":
             case = outcome_of_the_end(case)
         error = case["error"]
-        # Once the stream under it has ended, a TLS stream of trio's sends nothing more.
+        # Once the stream under it has ended, a TLS stream may send nothing more; that is up to Python's version.
         unanswerable = case.get("end") and error is not None and network.tls is not None
         own_answers = [answer_of_the_app(message) for message in case["messages"]]
         handled = [message for message, status in zip(case["messages"], own_answers, strict=True) if status is None]
@@ -195,7 +197,7 @@ async def test_requests_end_as_the_corpus_says(
                         assert rejects == []
                         assert [answer.status for answer in answers] == statuses
                     else:
-                        if not unanswerable:
+                        if answers or not unanswerable:
                             check_refusal(answers.pop(), error)
                         assert [answer.status for answer in answers] == statuses
                         [record] = rejects
