@@ -175,6 +175,7 @@ class Connection:
             raise DisconnectedError("an earlier write on this connection did not finish", phase="send")
         self.poisoned = True
         taken_before = self.write_sent
+        ended_before = self.ended_at is not None
         try:
             await self.transport.send_all(data, None if self.timer is None else self)
         except trio.BrokenResourceError as exc:
@@ -189,10 +190,13 @@ class Connection:
                 f"the peer took nothing for {seconds:g} s, or too little", phase="send", seconds=seconds, sent=True
             ) from None
         self.poisoned = False
-        if self.write_waiting_since is not None:
+        waited = self.write_waiting_since is not None
+        if waited:
             self._write_went_on()
             self.write_sent = taken_before + len(data)
-        if self.ended_at is not None:
+        # An end that was only heard in the yield after a send came after the bytes, and no answer to them will tell of
+        # it. Only a socket that had to wait is known to have taken its last bytes after everything that was heard.
+        if self.ended_at is not None and (ended_before or (waited and self.transport.watchable)):
             self.last_write = trio.current_time()
 
     def write_waits(self, progress: int) -> None:
