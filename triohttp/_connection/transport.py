@@ -13,7 +13,6 @@ Rule 4: sending first and waiting later never yields to a fast reader: yield onc
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 from collections.abc import Callable
@@ -35,7 +34,6 @@ __all__ = ["Pace", "SocketTransport", "StreamTransport", "Transport", "Woken", "
 YIELD_SECONDS = 0.001
 STREAM_SLICE_BYTES = 16 * 1024  # what a stall deadline on a stream sees as progress; one TLS record
 LOOK_BYTES = 64 * 1024
-GONE = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.ETIMEDOUT})
 ABORTIVE = struct.pack("ii", 1, 0)
 
 

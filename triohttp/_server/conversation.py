@@ -162,9 +162,7 @@ class Conversation:
                 try:
                     data = await transport.receive(HEAD_READ_BYTES)
                     waited = True
-                except trio.BrokenResourceError:
-                    return None
-                except trio.ClosedResourceError:
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return None
                 except Woken as woken:
                     if woken.why == "timeout" and wire.head_started:

@@ -60,10 +60,6 @@ class ChunkedGate:
         self._framing_bytes = 0
         self._trailers = TrailerScanner(limits)
 
-    @property
-    def over(self) -> bool:
-        return self._part is _Part.OVER
-
     def admit(self, data: bytes | bytearray) -> int:
         """Return how many bytes from the front of ``data`` may go on now; they must be gone at the next call.
 

@@ -60,7 +60,6 @@ class LineScanner:
 
     Attributes:
         lenient: a bare LF ends a line and folded lines are let through (RFC 9112 §2.2, §5.2).
-        sloppy: such a line was met.
     """
 
     at = "head"
@@ -69,7 +68,7 @@ class LineScanner:
     limit_slug = "head-too-large"
     fields_limit_name = "max_fields"
 
-    __slots__ = ("_line_start", "_lines", "_max_bytes", "_max_fields", "_max_line", "_seen", "sloppy")
+    __slots__ = ("_line_start", "_lines", "_max_bytes", "_max_fields", "_max_line", "_seen")
 
     def __init__(self, limits: WireLimits) -> None:
         self._max_line = limits.max_line_bytes
@@ -78,7 +77,6 @@ class LineScanner:
         self._line_start = 0
         self._lines = 0
         self._seen = 0
-        self.sloppy = False
 
     def scan(self, data: bytes | bytearray) -> int:
         """Look at what is new in ``data`` and return the section's length once its empty line has come, else 0.
@@ -113,8 +111,6 @@ class LineScanner:
                 self._refuse("ctl-in-head", "a control character in a line", end, data[start:end])
             elif not self.lenient:
                 self._refuse("bare-lf", "a line that ends in LF alone", end, data[start:end])
-            else:
-                self.sloppy = True
             if stop == start and self._lines:
                 return end
             self._check_line(bytes(data[start:stop]), end)
@@ -147,7 +143,6 @@ class LineScanner:
         if line[0] in b" \t":
             if not self.lenient or self._lines == 1:
                 self._refuse("obs-fold", "a folded field line", end, line)
-            self.sloppy = True
             return
         name, colon, _ = line.partition(b":")
         if not colon:
@@ -235,7 +230,7 @@ class RequestScanner(LineScanner):
 
 
 class ResponseScanner(LineScanner):
-    """The head of a response (RFC 9112 §4); old servers' line ends and folds are met with ``sloppy``."""
+    """The head of a response (RFC 9112 §4); old servers' line ends and folds are let through."""
 
     lenient = True
 
