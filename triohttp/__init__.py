@@ -102,6 +102,8 @@ from triohttp._values.limits import Limits as Limits
 from triohttp._values.limits import RouteLimits as RouteLimits
 from triohttp._values.limits import RouteTimeouts as RouteTimeouts
 from triohttp._values.limits import Timeouts as Timeouts
+from triohttp._values.limits import WebSocketLimits as WebSocketLimits
+from triohttp._values.limits import WebSocketTimeouts as WebSocketTimeouts
 from triohttp._values.media_types import MediaType as MediaType
 from triohttp._values.query import Query as Query
 from triohttp._values.url import URL as URL

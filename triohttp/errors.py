@@ -9,7 +9,7 @@ Rule 5: ``status`` is what a server answers when nobody catches the error; None 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import trio
 
@@ -22,6 +22,7 @@ __all__ = [
     "ConnectTimeout",
     "ContentError",
     "DisconnectedError",
+    "HandshakeError",
     "HeadTimeout",
     "HeadTooLargeError",
     "InactivityError",
@@ -36,12 +37,15 @@ __all__ = [
     "ReadTimeout",
     "RemoteProtocolError",
     "RoutingError",
+    "SlowReaderError",
     "StatusError",
     "TLSError",
     "TooManyFieldsError",
     "TotalTimeout",
     "TransportError",
     "TrioHTTPError",
+    "WebSocketClosedError",
+    "WebSocketError",
     "WriteTimeout",
     "clip",
 ]
@@ -290,6 +294,10 @@ class BodyTooLargeError(LimitError):
     status: ClassVar[int | None] = 413
 
 
+class SlowReaderError(LimitError):
+    """A reader did not keep up: a bounded buffer whose policy is ``close`` was full."""
+
+
 # -- content, state, routing -------------------------------------------------------------------------------------------
 
 
@@ -323,6 +331,45 @@ class StatusError(TrioHTTPError):
         super().__init__(message)
         self.code = code
         self.content = content
+
+
+class WebSocketError(TrioHTTPError):
+    """Something about a WebSocket went wrong; the subclass says what."""
+
+
+class HandshakeError(WebSocketError):
+    """The server did not open the WebSocket that a client asked for (RFC 6455 §4.1).
+
+    Attributes:
+        code: the status code of the server's answer; 101 when it said yes in a way that does not count.
+        content: the first 64 KiB of an answer that said no.
+    """
+
+    def __init__(self, message: str, *, code: int, content: bytes = b"") -> None:
+        super().__init__(message)
+        self.code = code
+        self.content = content
+
+
+class WebSocketClosedError(WebSocketError, trio.BrokenResourceError):
+    """The WebSocket is over, and not by a close of this program's that went well.
+
+    Attributes:
+        code: the close code: the peer's, the one that this end closed with after the peer broke the protocol or a
+            bound, 1005 for a close without one, 1006 for a connection that ended without a close (RFC 6455 §7.4.1).
+        reason: what the close frame said, or what went wrong.
+        by: ``peer`` or ``self``: whose close frame came first; None without any.
+    """
+
+    status: ClassVar[int | None] = None
+
+    def __init__(
+        self, message: str, *, code: int, reason: str = "", by: Literal["peer", "self"] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.by = by
 
 
 class RoutingError(TrioHTTPError, ValueError):

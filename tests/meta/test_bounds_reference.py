@@ -13,7 +13,7 @@ import pytest
 import triohttp
 
 DOCS = Path(__file__).parents[2] / "docs"
-CLASSES = ["Limits", "Timeouts", "ClientLimits", "ClientTimeouts"]
+CLASSES = ["Limits", "Timeouts", "ClientLimits", "ClientTimeouts", "WebSocketLimits", "WebSocketTimeouts"]
 
 
 def load_bounds() -> ModuleType:

@@ -1,46 +1,39 @@
 """Requests: what a handler is given.
 
-A request is a view of one exchange. Whatever it can tell is worked out when somebody asks: making one fills a handful
-of slots.
+A request is a view of one exchange. Whatever it can tell (``request_facts``) is worked out when somebody asks: making
+one fills a handful of slots.
 
-Rule 1: nothing is parsed before it is asked for, and nothing twice.
+Rule 1: the content is received once, and the answer is one: plain, owned or a connection taken over.
 Rule 2: an error that the peer caused here is remembered (``_blame``): only such an error decides the status of the
         answer. The same class raised by a client call inside the handler is the handler's own business, a 500.
-Rule 3: no ``repr`` shows a query, a cookie or a credential.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from triohttp._values import json
-from triohttp._values.cookies import Cookies, parse_cookies
-from triohttp._values.dates import parse_http_date
-from triohttp._values.entity_tags import EntityTag, EntityTags
 from triohttp._values.headers import Headers, HeadersInit
-from triohttp._values.media_types import MediaType, find_codec
-from triohttp._values.message import Address, RequestHead, ResponseHead, TLSInfo
-from triohttp._values.query import Query, QueryInit
+from triohttp._values.media_types import find_codec
+from triohttp._values.message import ResponseHead
+from triohttp._values.query import QueryInit
 from triohttp._values.service import Deadlines, Exchange
 from triohttp._values.status import check_status
-from triohttp._values.url import URL
 from triohttp.errors import (
     BodyStateError,
     BodyTooLargeError,
     ContentError,
-    InvalidURLError,
     TransportError,
-    TrioHTTPError,
     clip,
 )
 
 from .exceptions import UnsupportedMediaType
 from .owned import NOT_BEGUN, BodyFilter, HeadHook, OwnedAnswer, TakenOver, filters_for, run_hook
 from .request_body import RequestBody
+from .request_facts import RequestFacts
 from .response import Response, sent_response, stream_of
 from .state import State
 
@@ -52,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Request"]
 
 
-class Request:
+class Request(RequestFacts):
     """A request, and the means to answer it.
 
     Attributes:
@@ -64,14 +57,10 @@ class Request:
     __slots__ = (
         "_answer",
         "_body",
-        "_cookies",
-        "_exchange",
-        "_fault",
         "_hooks",
         "_layer",
         "_outcome",
         "_owned_head",
-        "_query",
         "_read",
         "_state",
         "_streams",
@@ -82,20 +71,17 @@ class Request:
 
     path_params: Mapping[str, Any]  # what a value is, a converter decides when the program runs
     _body: RequestBody
-    _cookies: Cookies
-    _query: Query
     _read: bytes
     _state: State
     _outcome: Exception | Response
 
     def __init__(self, exchange: Exchange, app: App, route: Route | None, path_params: Mapping[str, Any]) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self.app = app
         self.route = route
         self.path_params = path_params
         self._layer = 0
         self._answer: OwnedAnswer | TakenOver | None = None
-        self._fault: TrioHTTPError | None = None
         self._hooks: list[HeadHook] | tuple[HeadHook, ...] | None = None  # a tuple once they have run
         self._owned_head: ResponseHead | None = None
         self._streams: list[Chunks] | None = None
@@ -103,172 +89,7 @@ class Request:
     def __repr__(self) -> str:
         return f"<Request {self.method} {clip(self.raw_path)}>"
 
-    # -- the head ------------------------------------------------------------------------------------------------------
-
-    @property
-    def head(self) -> RequestHead:
-        """The head as the wire had it."""
-        return self._exchange.head
-
-    @property
-    def method(self) -> str:
-        """The method, such as ``GET``."""
-        return self._exchange.head.method
-
-    @property
-    def version(self) -> str:
-        """The version of HTTP, such as ``1.1``."""
-        return self._exchange.head.version
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields."""
-        return self._exchange.head.headers
-
-    @property
-    def url(self) -> URL:
-        """The URL that the request is for, its path and query as they came (RFC 9110 §7.1).
-
-        The authority is what the client says; nobody has checked that it is one of ours.
-
-        Raises:
-            ContentError: the authority is none.
-        """
-        head = self._exchange.head
-        authority = head.authority
-        if not authority:  # HTTP/1.0 without Host
-            local = self._exchange.info.local
-            authority = f"{local[0]}:{local[1]}" if isinstance(local, tuple) and ":" not in local[0] else "localhost"
-        try:
-            return URL.from_request(head.scheme, authority, head.target)
-        except InvalidURLError as exc:
-            self._refuse(ContentError(str(exc), reason="url"), exc)
-
-    @property
-    def target(self) -> str:
-        """The request target as it came: path and query, ``*``, or for CONNECT an authority."""
-        return self._exchange.head.target
-
-    @property
-    def raw_path(self) -> str:
-        """The path as it came, percent-encoded; ``*`` or an authority where the request has no path."""
-        return self._exchange.head.target.partition("?")[0]
-
-    @property
-    def path(self) -> str:
-        """The path for people: decoded once, as a whole: ``%2F`` looks like a slash. Routing does not use it."""
-        return unquote(self.raw_path)
-
-    @property
-    def query(self) -> Query:
-        """The fields of the query.
-
-        Raises:
-            ContentError: there are more than ``max_query_fields``.
-        """
-        try:
-            return self._query
-        except AttributeError:
-            pass
-        try:
-            self._query = Query.parse(
-                self._exchange.head.target.partition("?")[2], max_fields=self._exchange.limits.max_query_fields
-            )
-        except ContentError as exc:
-            self._refuse(exc)
-        return self._query
-
-    @property
-    def cookies(self) -> Cookies:
-        """The cookies.
-
-        Raises:
-            ContentError: there are more than ``max_cookies``.
-        """
-        try:
-            return self._cookies
-        except AttributeError:
-            pass
-        limits = self._exchange.limits
-        try:
-            self._cookies = parse_cookies(self.headers.get_all("cookie"), max_pairs=limits.max_cookies)
-        except ContentError as exc:
-            self._refuse(exc)
-        return self._cookies
-
-    @property
-    def media_type(self) -> MediaType | None:
-        """The type of the content; None when the client names none, or nothing that is one."""
-        value = self.headers.get("content-type")
-        if value is None:
-            return None
-        try:
-            return MediaType.parse(value)
-        except ValueError:
-            return None
-
-    @property
-    def charset(self) -> str | None:
-        """The charset that the client names for its content, in lower case; None without one."""
-        media_type = self.media_type
-        return None if media_type is None else media_type.charset
-
-    @property
-    def content_length(self) -> int | None:
-        """Bytes of content announced; 0 without content, None when only its end will tell."""
-        return self._exchange.content_length
-
-    @property
-    def trailers(self) -> Headers | None:
-        """The fields behind the content, once it has been received whole; None when there are none."""
-        return self._exchange.content.trailers
-
-    @property
-    def if_match(self) -> EntityTags | None:
-        """The entity tags of If-Match; None without it."""
-        value = self.headers.get("if-match")
-        return None if value is None else EntityTags.parse(value)
-
-    @property
-    def if_none_match(self) -> EntityTags | None:
-        """The entity tags of If-None-Match; None without it."""
-        value = self.headers.get("if-none-match")
-        return None if value is None else EntityTags.parse(value)
-
-    @property
-    def if_range(self) -> EntityTag | float | None:
-        """The entity tag, or the date in seconds since 1970, of If-Range; None without it, or when it is neither."""
-        value = self.headers.get("if-range")
-        if value is None:
-            return None
-        tag = EntityTag.parse(value)
-        return tag if tag is not None else parse_http_date(value)
-
-    @property
-    def if_modified_since(self) -> float | None:
-        """The date of If-Modified-Since in seconds since 1970; None without one, or one that is no date."""
-        return self._date("if-modified-since")
-
-    @property
-    def if_unmodified_since(self) -> float | None:
-        """The date of If-Unmodified-Since in seconds since 1970; None without one, or one that is no date."""
-        return self._date("if-unmodified-since")
-
-    def _date(self, name: str) -> float | None:
-        value = self.headers.get(name)
-        return None if value is None else parse_http_date(value)
-
-    # -- the connection ------------------------------------------------------------------------------------------------
-
-    @property
-    def peer(self) -> Address:
-        """Where the client is: (host, port), the path of a Unix socket, or None."""
-        return self._exchange.info.peer
-
-    @property
-    def tls(self) -> TLSInfo | None:
-        """The facts of the TLS session; None without TLS."""
-        return self._exchange.info.tls
+    # -- the exchange --------------------------------------------------------------------------------------------------
 
     @property
     def deadlines(self) -> Deadlines:
@@ -489,14 +310,6 @@ class Request:
             return None
         assert self._owned_head is not None
         return sent_response(self._owned_head)
-
-    def _blame(self, error: TrioHTTPError) -> None:
-        """Remember that the peer of this request caused ``error``."""
-        self._fault = error
-
-    def _refuse(self, error: ContentError | BodyTooLargeError, cause: Exception | None = None) -> NoReturn:
-        self._fault = error
-        raise error from cause
 
     def _claim(self, answer: OwnedAnswer | TakenOver, head: ResponseHead) -> None:
         """Make ``answer`` the one answer of this request.

@@ -13,7 +13,17 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypedDict
 
-__all__ = ["ClientLimits", "ClientTimeouts", "Limits", "RouteLimits", "RouteTimeouts", "Timeouts", "WireLimits"]
+__all__ = [
+    "ClientLimits",
+    "ClientTimeouts",
+    "Limits",
+    "RouteLimits",
+    "RouteTimeouts",
+    "Timeouts",
+    "WebSocketLimits",
+    "WebSocketTimeouts",
+    "WireLimits",
+]
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -176,6 +186,34 @@ class ClientTimeouts(_Bounds):
     """Waiting for 100 (Continue) before the content is sent all the same."""
     keep_alive_seconds: float = 15.0
     """Age at which an idle connection is not used again; shorter than what servers usually keep."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebSocketLimits(_Bounds):
+    """How much one WebSocket takes from its peer, on either end. The close code of each bound is in parentheses."""
+
+    max_message_bytes: int | None = 1 * MIB
+    """One message, after inflation, in bytes (1009)."""
+    max_fragments: int = 1024
+    """Frames of one message (1008)."""
+    max_control_frames_per_second: int = 100
+    """Pings and pongs a second, averaged over 10 seconds (1008)."""
+    max_subprotocols: int = 32
+    """Subprotocols that a client may offer (400)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebSocketTimeouts(_Bounds):
+    """How long one WebSocket waits for its peer, on either end, in seconds; ``math.inf`` lifts a bound."""
+
+    ping_seconds: float = 20.0
+    """Without anything from the peer, until it is sent a ping."""
+    pong_seconds: float = 20.0
+    """From a ping, without a word of the peer, until it counts as dead; what the program spends is not counted."""
+    close_seconds: float = 5.0
+    """The closing handshake, at most; also the time of a handler to come back after its client has left."""
+    write_stall_seconds: float = 30.0
+    """Without the peer taking what is sent, up to 64 KiB at a time; then the connection is dropped."""
 
 
 class RouteLimits(TypedDict, total=False):
