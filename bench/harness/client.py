@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from .environment import BENCH
 from .load import TARGET
 from .peers import OWN_CLIENT, Peer, turns
 from .processes import LOAD_CORE, MEASURED_CORE, free_port, pinned, running
-from .report import Figure, Table, progress
+from .report import Figure, Table, progress, ratio
 
 __all__ = ["measure_clients"]
 
@@ -69,17 +68,13 @@ def measure_clients(python: Path, peers: list[Peer], *, rounds: int, seconds: fl
     )
     own = OWN_CLIENT if OWN_CLIENT in peers else None
     for peer in peers:
-        ratio = "–"
+        shown = "–"
         if own is not None:
-            ratio = " / ".join(_ratio(figures[own, n], figures[peer, n]) for n in _CONNECTIONS)
+            shown = " / ".join(ratio(figures[own, n], figures[peer, n]) for n in _CONNECTIONS)
         table.rows.append(
-            [peer.title, *(figures[peer, n] for n in _CONNECTIONS), ratio, *(rates[peer, n] for n in _CONNECTIONS)]
+            [peer.title, *(figures[peer, n] for n in _CONNECTIONS), shown, *(rates[peer, n] for n in _CONNECTIONS)]
         )
     return table
-
-
-def _ratio(own: Figure, other: Figure) -> str:
-    return f"{statistics.median(a / b for a, b in zip(own.readings, other.readings, strict=True)):.2f}"
 
 
 def _run(python: Path, peer: Peer, port: int, connections: int, seconds: float) -> dict[str, float]:

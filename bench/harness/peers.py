@@ -12,10 +12,14 @@ from .processes import Program, free_port, running
 
 __all__ = [
     "CLIENTS",
+    "FAN_OUT",
     "NEW_HEADS",
     "OWN_CLIENT",
+    "OWN_FAN_OUT",
     "OWN_SERVER",
+    "OWN_WEBSOCKET",
     "SERVERS",
+    "WEBSOCKETS",
     "Peer",
     "chosen",
     "serving",
@@ -52,6 +56,25 @@ NEW_HEADS = (
     Peer("uvicorn_h11_starlette_etag", "uvicorn + h11 + Starlette, a new head each time"),
 )
 """Servers whose answers all have different heads; the first is ours."""
+OWN_WEBSOCKET = Peer("triohttp_websocket", "triohttp")
+WEBSOCKETS = (
+    Peer("trio_wsproto", "trio, raw socket, bare wsproto loop"),
+    OWN_WEBSOCKET,
+    Peer("websockets_trio", "websockets on trio"),
+    Peer("trio_websocket_echo", "trio-websocket"),
+    Peer("websockets_asyncio", "websockets on asyncio"),
+    Peer("aiohttp_websocket", "aiohttp (C reader, asyncio)"),
+)
+"""Servers that send back every WebSocket message."""
+OWN_FAN_OUT = Peer("triohttp_events", "triohttp: events, Broadcast")
+FAN_OUT = (
+    OWN_FAN_OUT,
+    Peer("hypercorn_quart_trio_events", "hypercorn on trio + Quart-Trio"),
+    Peer("uvicorn_h11_sse_starlette", "uvicorn + h11 + sse-starlette"),
+    Peer("uvicorn_httptools_sse_starlette", "uvicorn + httptools + uvloop + sse-starlette"),
+    Peer("aiohttp_sse_events", "aiohttp + aiohttp-sse (asyncio)"),
+)
+"""Servers that hand every event that is POSTed to everybody who subscribed."""
 CLIENTS = (
     OWN_CLIENT,
     Peer("httpx_trio", "httpx on trio"),

@@ -9,6 +9,7 @@ from outside; time that the machine gave to others is not in it.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["LOAD_CORE", "MEASURED_CORE", "Program", "free_port", "pin_this_process", "pinned", "running"]
+__all__ = [
+    "LOAD_CORE",
+    "MEASURED_CORE",
+    "Program",
+    "allow_descriptors",
+    "free_port",
+    "pin_this_process",
+    "pinned",
+    "running",
+]
 
 MEASURED_CORE = 0
 LOAD_CORE = 1
@@ -47,6 +57,19 @@ def pin_this_process(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def allow_descriptors(count: int) -> None:
+    """Let this process, and the programs that it starts from now on, have so many open descriptors each.
+
+    Raises:
+        SystemExit: the machine does not allow it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise SystemExit(f"bench: {count} open descriptors are needed, {hard} are allowed (ulimit -n)")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -67,10 +90,18 @@ class Program:
         """Return the processor time used so far by the program and its living children."""
         return sum(map(_cpu_seconds, _family(self.process.pid)))
 
+    def resident_bytes(self) -> int:
+        """Return the memory of the program and its living children that is in RAM; what they share counts for each."""
+        return sum(map(_resident_bytes, _family(self.process.pid)))
+
 
 def _cpu_seconds(pid: int) -> float:
     # What clock_getcpuclockid(3) computes on Linux. /proc/<pid>/stat says the same in steps of 10 ms.
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def _resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _family(pid: int) -> Iterator[int]:

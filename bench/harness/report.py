@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Figure", "Report", "Table", "progress"]
+__all__ = ["Figure", "Report", "Table", "progress", "ratio"]
 
 _started = time.monotonic()
 
@@ -43,6 +43,11 @@ class Figure:
         digits = 0 if self.median >= 100 else 1 if self.median >= 10 else 2
         median, low, high = (f"{value:.{digits}f}" for value in (self.median, min(self.readings), max(self.readings)))
         return median if len(self.readings) == 1 else f"{median} ({low}–{high})"
+
+
+def ratio(own: Figure, other: Figure) -> str:
+    """Return the median of the ratios between readings that were taken in the same turn."""
+    return f"{statistics.median(a / b for a, b in zip(own.readings, other.readings, strict=True)):.2f}"
 
 
 @dataclass

@@ -8,14 +8,13 @@ Rule 2: a ratio is taken within a turn, and the median of these ratios is shown:
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from .load import FIELDS, load
 from .peers import Peer, serving, turned
-from .report import Figure, Table, progress
+from .report import Figure, Table, progress, ratio
 
 __all__ = ["measure_servers"]
 
@@ -53,15 +52,11 @@ def measure_servers(
         ["server", *(f"{fields} fields" for fields in FIELDS), "triohttp ÷ it", "requests/s, 3 fields"],
     )
     for peer in peers:
-        ratio = "–"
+        shown = "–"
         if own in peers:
-            ratio = " / ".join(_ratio(figures[own, fields], figures[peer, fields]) for fields in FIELDS)
-        table.rows.append([peer.title, *(figures[peer, fields] for fields in FIELDS), ratio, rates[peer]])
+            shown = " / ".join(ratio(figures[own, fields], figures[peer, fields]) for fields in FIELDS)
+        table.rows.append([peer.title, *(figures[peer, fields] for fields in FIELDS), shown, rates[peer]])
     return table
-
-
-def _ratio(own: Figure, other: Figure) -> str:
-    return f"{statistics.median(a / b for a, b in zip(own.readings, other.readings, strict=True)):.2f}"
 
 
 def _last(figures: dict[tuple[Peer, int], Figure], peers: Sequence[Peer]) -> str:
