@@ -71,6 +71,19 @@ from triohttp._app.router import Mount as Mount
 from triohttp._app.router import Router as Router
 from triohttp._app.state import State as State
 from triohttp._app.state import StateKey as StateKey
+from triohttp._channels.websocket import Message as Message
+from triohttp._channels.websocket import MessageChunks as MessageChunks
+from triohttp._channels.websocket import WebSocket as WebSocket
+from triohttp._channels.broadcast import Broadcast as Broadcast
+from triohttp._channels.broadcast import BroadcastStatistics as BroadcastStatistics
+from triohttp._channels.broadcast_engine import BroadcastEngine as BroadcastEngine
+from triohttp._channels.broadcast_engine import BroadcastPosition as BroadcastPosition
+from triohttp._channels.broadcast_engine import BroadcastReplay as BroadcastReplay
+from triohttp._channels.broadcast_engine import BroadcastSink as BroadcastSink
+from triohttp._channels.broadcast_engine import Gap as Gap
+from triohttp._channels.broadcast_engine import Published as Published
+from triohttp._channels.memory_engine import MemoryEngine as MemoryEngine
+from triohttp._channels.subscription import Subscription as Subscription
 from triohttp._client.client import Client as Client
 from triohttp._client.links import Link as Link
 from triohttp._client.oneshot import delete as delete
@@ -107,3 +120,4 @@ from triohttp._values.limits import WebSocketTimeouts as WebSocketTimeouts
 from triohttp._values.media_types import MediaType as MediaType
 from triohttp._values.query import Query as Query
 from triohttp._values.url import URL as URL
+from triohttp._wire.websocket_deflate import PerMessageDeflate as PerMessageDeflate

@@ -29,3 +29,4 @@ from triohttp._wire.events import Role as Role
 from triohttp._wire.events import Signal as Signal
 from triohttp._wire.events import Wire as Wire
 from triohttp._wire.h1 import H1Wire as H1Wire
+from triohttp._wire.websocket_deflate import Agreement as Agreement

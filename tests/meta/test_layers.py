@@ -42,7 +42,10 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Room -> the rooms that it may import beside itself; "" is the front door, ``triohttp/__init__.py``."""
 
-APP_WIRES = {"triohttp._wire.coding", "triohttp._wire.multipart", "triohttp._wire.sse", "triohttp._wire.websocket"}
+APP_WIRES = {
+    f"triohttp._wire.{name}"
+    for name in ("coding", "multipart", "sse", "websocket", "websocket_deflate", "websocket_handshake")
+}
 """The wires that the web framework may use: formats that travel inside content, never HTTP itself."""
 
 SANS_IO = {"_values", "_wire"}

@@ -10,18 +10,22 @@ Rule 2: an error that the peer caused here is remembered (``_blame``): only such
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
+from triohttp._channels.websocket import DEFAULT_COMPRESSION, DEFAULT_LIMITS, DEFAULT_TIMEOUTS
 from triohttp._values import json
 from triohttp._values.headers import Headers, HeadersInit
+from triohttp._values.limits import WebSocketLimits, WebSocketTimeouts
 from triohttp._values.media_types import find_codec
 from triohttp._values.message import ResponseHead
 from triohttp._values.query import QueryInit
 from triohttp._values.service import Deadlines, Exchange
 from triohttp._values.status import check_status
+from triohttp._wire.websocket_deflate import PerMessageDeflate
+from triohttp._wire.websocket_handshake import check_own_fields, check_subprotocols
 from triohttp.errors import (
     BodyStateError,
     BodyTooLargeError,
@@ -36,6 +40,7 @@ from .request_body import RequestBody
 from .request_facts import RequestFacts
 from .response import Response, sent_response, stream_of
 from .state import State
+from .websocket import RequestWebSocket
 
 if TYPE_CHECKING:
     from .app import App
@@ -255,6 +260,49 @@ class Request(RequestFacts):
             fields["Upgrade"] = protocol
             fields["Connection"] = "Upgrade"
         return TakenOver(self, self._exchange, ResponseHead(200 if connect else 101, fields))
+
+    def websocket(
+        self,
+        *,
+        subprotocols: Sequence[str] = (),
+        origins: Collection[str] | Literal["*"] = (),
+        require_origin: bool = False,
+        compression: PerMessageDeflate | None = DEFAULT_COMPRESSION,
+        headers: HeadersInit | None = None,
+        limits: WebSocketLimits = DEFAULT_LIMITS,
+        timeouts: WebSocketTimeouts = DEFAULT_TIMEOUTS,
+    ) -> RequestWebSocket:
+        """Own the connection as a WebSocket: ``async with request.websocket() as ws: async for message in ws: …``.
+
+        The block ends with a close of 1000, with 1001 when it is cancelled, with 1011 when it failed. When the server
+        shuts down, the client gets 1001 at once and the loop ends with its answer. A client that leaves ends the loop
+        after its last message; a handler that does not come back to the channel within ``close_seconds`` after that is
+        cancelled up to the end of the block, unless its route says ``on_disconnect="finish"``.
+
+        Args:
+            subprotocols: those that this end speaks; the first of the client's that is among them is chosen.
+            origins: origins of pages that may connect, beside those of this host, such as ``https://example.org``;
+                ``*`` for any. Without this check any page could act in its visitor's name (RFC 6455 §10.2).
+            require_origin: refuse clients that name no origin: those that are no browsers.
+            compression: how messages are compressed when the client can; None not to.
+            headers: header fields of the answer, beside those of the handshake.
+            limits: how much is taken from the client.
+            timeouts: how long the client may take.
+        Raises:
+            HTTPException: on entry: 400, 403, 405 or 426, for a request that opens no WebSocket.
+            BodyStateError: on entry: the request has been answered, or is being answered.
+            ValueError: a subprotocol is no token, or a header field is the handshake's own.
+        Source: RFC 6455 §4.2.
+        """
+        return RequestWebSocket(
+            self,
+            self._exchange,
+            check_subprotocols(subprotocols),
+            (origins, require_origin),
+            compression,
+            check_own_fields(Headers(headers if headers is not None else ()), client=False),
+            (limits, timeouts),
+        )
 
     async def inform(self, status: int = 103, headers: HeadersInit | None = None) -> None:
         """Send an interim response, 103 (Early Hints) for example; HTTP/1.0 clients are spared.

@@ -10,16 +10,21 @@ from __future__ import annotations
 import os
 import ssl
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, Unpack
 
 import trio
 
+from triohttp._channels.websocket import DEFAULT_COMPRESSION
+from triohttp._channels.websocket import DEFAULT_LIMITS as WEBSOCKET_LIMITS
+from triohttp._channels.websocket import DEFAULT_TIMEOUTS as WEBSOCKET_TIMEOUTS
 from triohttp._values.headers import Headers, HeadersInit
-from triohttp._values.limits import ClientLimits, ClientTimeouts
+from triohttp._values.limits import ClientLimits, ClientTimeouts, WebSocketLimits, WebSocketTimeouts
 from triohttp._values.query import Query, QueryInit
 from triohttp._values.url import URL
+from triohttp._wire.websocket_deflate import PerMessageDeflate
+from triohttp._wire.websocket_handshake import check_own_fields, check_subprotocols, request_fields
 from triohttp.errors import TrioHTTPError, clip
 
 from .body import UNSET, Unset
@@ -31,6 +36,7 @@ from .request import DEFAULT_HEADERS, Defaults, RequestOptions, build_request
 from .response import ClientResponse
 from .stream import StreamContext, UpgradeContext
 from .tls import make_context
+from .websocket import WebSocketContext, http_url
 
 __all__ = ["Client"]
 
@@ -244,6 +250,46 @@ class Client:
             protocol: what to switch to, for the Upgrade field; the request is a GET (RFC 9110 §7.8).
         """
         return UpgradeContext(self._call("GET", url, options, upgrade=protocol))
+
+    def websocket(
+        self,
+        url: str | URL,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: HeadersInit | None = None,
+        params: QueryInit | None = None,
+        compression: PerMessageDeflate | None = DEFAULT_COMPRESSION,
+        limits: WebSocketLimits = WEBSOCKET_LIMITS,
+        timeouts: WebSocketTimeouts = WEBSOCKET_TIMEOUTS,
+    ) -> WebSocketContext:
+        """Return an async context manager whose value is a ``WebSocket``.
+
+        The block ends with a close of 1000, with 1001 when it is cancelled, with 1011 when it failed. The WebSocket
+        keeps its connection, one of ``connections_per_origin``, until then. Redirects are not followed.
+
+        Args:
+            url: ``ws``, ``wss``, or as for ``request``.
+            subprotocols: those that this end speaks, the preferred one first.
+            headers: header fields of the request, beside those of the handshake; ``Origin`` for a server that asks.
+            params: as for ``request``.
+            compression: how messages are compressed when the server can; None not to offer it.
+            limits: how much is taken from the server.
+            timeouts: how long the server may take, once the WebSocket is open; until then the client's count.
+        Raises:
+            HandshakeError: on entry: the server said no, or yes in a way that does not count.
+            ValueError: a subprotocol is no token, or a header field is the handshake's own.
+        Source: RFC 6455 §4.1.
+        """
+        names = check_subprotocols(subprotocols)
+        fields = check_own_fields(Headers(headers if headers is not None else ()), client=True)
+        key, own = request_fields(names, compression)
+        for name, value in own:
+            fields.add(name, value)
+        options: RequestOptions = {"headers": fields}
+        if params is not None:
+            options["params"] = params
+        upgrade = UpgradeContext(self._call("GET", http_url(url), options, upgrade="websocket"))
+        return WebSocketContext(upgrade, key, names, compression, (limits, timeouts))
 
     def _call(self, method: str, url: str | URL, options: RequestOptions, *, upgrade: str | None = None) -> Call:
         shared = self._shared

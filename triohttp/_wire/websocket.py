@@ -1,0 +1,283 @@
+"""The WebSocket wire: frames to pieces of messages and back, for both ends (RFC 6455 §5).
+
+Frames are wsproto's; what it lets pass is stopped in an extension of ours, which sees each frame's header before any
+of its content is taken.
+
+Rule 1: a bound is looked at when a header is read: nothing is buffered that will be refused.
+Rule 2: events come out one at a time, as they are asked for: what came before a broken frame is delivered, and can be
+        answered, before the breach is known.
+Rule 3: inflated bytes count, not those on the wire.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from wsproto.connection import CLIENT, SERVER, ConnectionState
+from wsproto.connection import Connection as Frames
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import Event as WsprotoEvent
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+
+from triohttp._values.limits import WebSocketLimits
+
+from .events import Role
+from .websocket_deflate import Agreement, Deflater, Inflater, PerMessageDeflate
+
+__all__ = [
+    "FRAGMENT_BYTES",
+    "NO_CODE",
+    "BytesMessage",
+    "Close",
+    "Ping",
+    "Pong",
+    "Role",
+    "TextMessage",
+    "WebSocketEvent",
+    "WebSocketWire",
+    "check_close",
+]
+
+FRAGMENT_BYTES: Final = 64 * 1024
+"""Messages above this go out in pieces, so that a ping need not wait for all of a large one."""
+NO_CODE: Final = 1005
+"""A close frame without a code (RFC 6455 §7.4.1); never on the wire."""
+_MAX_REASON_BYTES: Final = 123
+_NO_BITS: Final = RsvBits(False, False, False)
+_COMPRESSED: Final = RsvBits(True, False, False)
+
+
+@dataclass(slots=True)
+class Close:
+    """The end: the peer's close frame, or its breach of the protocol or of a bound, to be closed with ``code``."""
+
+    code: int
+    reason: str
+    breach: bool = False
+
+
+WebSocketEvent: TypeAlias = TextMessage | BytesMessage | Ping | Pong | Close
+
+
+def check_close(code: int, reason: str) -> None:
+    """Refuse what must not be in a close frame.
+
+    Raises:
+        ValueError: the code is not one that may be sent, or the reason is too long.
+    Source: RFC 6455 §5.5, §7.4.
+    """
+    if not (code in _SENDABLE or 3000 <= code <= 4999):
+        raise ValueError(f"a close code must be 1000-1003, 1007-1014 or 3000-4999, not {code!r}")
+    if len(reason.encode()) > _MAX_REASON_BYTES:
+        raise ValueError(f"the reason of a close is at most {_MAX_REASON_BYTES} bytes of UTF-8")
+
+
+_SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+
+
+class WebSocketWire:
+    """One end's frames after the handshake.
+
+    Args:
+        role: frames of a client are masked, those of a server are not.
+        limits: what the peer may send.
+        agreement: what both ends agreed on about compression; None for none.
+        compression: how this end compresses; it decides about small messages only.
+    """
+
+    __slots__ = ("_events", "_frames", "_guard", "closing", "role")
+
+    def __init__(
+        self,
+        role: Role,
+        limits: WebSocketLimits,
+        agreement: Agreement | None = None,
+        compression: PerMessageDeflate | None = None,
+    ) -> None:
+        self.role = role
+        self.closing = False
+        """A close frame of this end has been made; nothing may follow it."""
+        self._guard = _Guard(role, limits, agreement, compression)
+        self._frames = Frames(CLIENT if role is Role.CLIENT else SERVER, [self._guard])
+        self._events: Iterator[WsprotoEvent] = iter(())
+
+    @property
+    def compressed(self) -> bool:
+        """Whether compression was agreed on."""
+        return self._guard.inflater is not None
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the peer; what comes after its close frame is thrown away."""
+        if self._frames.state is not ConnectionState.CLOSED:
+            self._frames.receive_data(data)
+
+    def next_event(self) -> WebSocketEvent | None:
+        """Return the next event, None when more bytes are needed; nothing comes after a ``Close``."""
+        event = next(self._events, None)
+        if event is None:
+            self._events = self._frames.events()
+            event = next(self._events, None)
+        if event.__class__ is CloseConnection:
+            return self._close_of(event)
+        return event  # type: ignore[return-value]  # wsproto's other events belong to its own handshake
+
+    def _close_of(self, event: CloseConnection) -> Close:
+        code = int(event.code)
+        if self._frames.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
+            return Close(code, event.reason or "")
+        return Close(code, self._guard.breach or event.reason or "", breach=True)
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def send_message(self, data: str | bytes, *, finished: bool = True) -> bytes:
+        """Return a frame with a message, or a piece of one.
+
+        Raises:
+            UnicodeEncodeError: the text holds half of a surrogate pair.
+        """
+        if data.__class__ is str:
+            return self._frames.send(TextMessage(data, message_finished=finished))
+        return self._frames.send(BytesMessage(data, message_finished=finished))  # type: ignore[arg-type]  # by class
+
+    def send_ping(self, payload: bytes) -> bytes:
+        """Return a ping; at most 125 bytes of payload."""
+        return self._frames.send(Ping(payload))
+
+    def send_pong(self, payload: bytes) -> bytes:
+        """Return a pong."""
+        return self._frames.send(Pong(payload))
+
+    def send_close(self, code: int, reason: str = "") -> bytes:
+        """Return a close frame; ``NO_CODE`` makes it empty."""
+        self.closing = True
+        if code == NO_CODE:
+            return self._frames.send(CloseConnection(CloseReason.NO_STATUS_RCVD))
+        return self._frames.send(CloseConnection(code, reason))
+
+
+class _Guard(Extension):
+    """What stands between wsproto's frames and their content: bounds, the order of fragments, compression."""
+
+    name = "triohttp"
+
+    def __init__(
+        self,
+        role: Role,
+        limits: WebSocketLimits,
+        agreement: Agreement | None,
+        compression: PerMessageDeflate | None,
+    ) -> None:
+        self.breach = ""
+        self.inflater: Inflater | None = None
+        self._deflater: Deflater | None = None
+        if agreement is not None:
+            server = Deflater(agreement.server_window_bits, takeover=agreement.server_takeover)
+            client = Deflater(agreement.client_window_bits, takeover=agreement.client_takeover)
+            from_server = Inflater(agreement.server_window_bits, takeover=agreement.server_takeover)
+            from_client = Inflater(agreement.client_window_bits, takeover=agreement.client_takeover)
+            self._deflater, self.inflater = (client, from_server) if role is Role.CLIENT else (server, from_client)
+        self._min_bytes = compression.min_bytes if compression is not None else 0
+        self._max_bytes = limits.max_message_bytes
+        self._max_fragments = limits.max_fragments
+        # the message that comes in
+        self._control = False
+        self._open = False
+        self._inflating = False
+        self._fragments = 0
+        self._size = 0
+        self._wire_size = 0
+        # the message that goes out
+        self._deflating = False
+
+    def enabled(self) -> bool:
+        return True
+
+    def offer(self) -> bool | str:
+        return False
+
+    # -- coming in -----------------------------------------------------------------------------------------------------
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        if opcode >= 8:
+            self._control = True
+            return _NO_BITS
+        self._control = False
+        if opcode:
+            if self._open:
+                return self._refuse(CloseReason.PROTOCOL_ERROR, "a message began inside of another one")
+            self._open = True
+            self._inflating = rsv.rsv1 and self.inflater is not None
+            self._fragments = self._size = self._wire_size = 0
+            first = True
+        elif not self._open:
+            return self._refuse(CloseReason.PROTOCOL_ERROR, "a message was continued that had not begun")
+        else:
+            first = False
+        self._fragments += 1
+        if self._fragments > self._max_fragments:
+            return self._refuse(CloseReason.POLICY_VIOLATION, f"a message passes max_fragments={self._max_fragments}")
+        bound = self._max_bytes
+        if bound is not None:
+            self._wire_size += payload_length
+            # Data that does not compress becomes longer by 5 bytes each 16 KiB or so.
+            if self._wire_size > (bound if not self._inflating else bound + bound // 1024 + 64):
+                return self._too_big()
+        return _COMPRESSED if first and self._inflating else _NO_BITS
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
+        if self._control or not self._inflating:
+            return data
+        assert self.inflater is not None
+        try:
+            return self._counted(self.inflater.inflate(data, self._allowed()))
+        except zlib.error:
+            return self._refuse(CloseReason.INVALID_FRAME_PAYLOAD_DATA, "a message is not deflated data")
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
+        if self._control or not fin:
+            return None
+        self._open = False
+        if not self._inflating:
+            return None
+        assert self.inflater is not None
+        try:
+            return self._counted(self.inflater.finish(self._allowed()))
+        except zlib.error:
+            return self._refuse(CloseReason.INVALID_FRAME_PAYLOAD_DATA, "a message is not deflated data")
+
+    def _allowed(self) -> int | None:
+        return None if self._max_bytes is None else self._max_bytes - self._size
+
+    def _counted(self, inflated: bytes | None) -> bytes | CloseReason:
+        if inflated is None:
+            return self._too_big()
+        self._size += len(inflated)
+        return inflated
+
+    def _too_big(self) -> CloseReason:
+        return self._refuse(CloseReason.MESSAGE_TOO_BIG, f"a message passes max_message_bytes={self._max_bytes}")
+
+    def _refuse(self, code: CloseReason, why: str) -> CloseReason:
+        self.breach = why
+        return code
+
+    # -- going out -----------------------------------------------------------------------------------------------------
+
+    def frame_outbound(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
+    ) -> tuple[RsvBits, bytes]:
+        if self._deflater is None or opcode >= 8:
+            return rsv, data
+        if opcode:
+            self._deflating = not fin or len(data) >= self._min_bytes
+        if not self._deflating:
+            return rsv, data
+        return _COMPRESSED if opcode else rsv, self._deflater.deflate(data, finished=fin)
