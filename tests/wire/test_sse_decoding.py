@@ -36,7 +36,7 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     "a CRLF is one end": (b"data: a\r\n\r\ndata: b\r\n\r\n", [message("a"), message("b")]),
     "the last is unfinished": (b"data: a\n\ndata: b\n", [message("a")]),
     "the last line has no end": (b"data: a\n\ndata: b", [message("a")]),
-    "only the first space is no part": (b"data:  a\n\ndata:b\n\ndata: \n\n", [message(" a"), message("b"), message("")]),
+    "only one space is no part": (b"data:  a\n\ndata:b\n\ndata: \n\n", [message(" a"), message("b"), message("")]),
     "an empty value": (b"data\n\ndata\ndata\n\ndata:\n\n", [message(""), message("\n"), message("")]),
     "a colon in the value": (b"data: a: b:c\n\n", [message("a: b:c")]),
     "comments": (b": one\n:\ndata: a\n: two\n\n:\n\n", [message("a")]),

@@ -156,13 +156,7 @@ class ResponseBody(trio.abc.SendStream):
         Cancellation: fatal when bytes had begun to leave.
         Raises: as ``send_all``.
         """
-        self._check_open()
-        self._start()
-        data = b""
-        for body_filter in self._filters:
-            fed = self._filtered(body_filter.feed, data) if data else b""
-            data = fed + self._filtered(body_filter.flush)
-        await self._transmit(data)
+        await self._send_now(b"")
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return after a checkpoint: nothing is queued here, so only a send can tell."""
@@ -179,6 +173,15 @@ class ResponseBody(trio.abc.SendStream):
             await trio.lowlevel.checkpoint()
             return
         await self._end()
+
+    async def _send_now(self, data: bytes) -> None:
+        """Send content, and with it, in one piece, everything that filters hold back."""
+        self._check_open()
+        self._start()
+        for body_filter in self._filters:
+            fed = self._filtered(body_filter.feed, data) if data else b""
+            data = fed + self._filtered(body_filter.flush)
+        await self._transmit(data)
 
     async def _end_without_content(self) -> None:
         """Send the head of an answer that has no content to iterate, with the fields that it would have had."""

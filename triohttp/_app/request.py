@@ -11,7 +11,7 @@ Rule 2: an error that the peer caused here is remembered (``_blame``): only such
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
@@ -34,6 +34,8 @@ from triohttp.errors import (
     clip,
 )
 
+from .event_feed import EventOptions, EventSettings, event_head
+from .events import EventAnswer
 from .exceptions import UnsupportedMediaType
 from .owned import NOT_BEGUN, BodyFilter, HeadHook, OwnedAnswer, TakenOver, filters_for, run_hook
 from .request_body import RequestBody
@@ -44,7 +46,7 @@ from .websocket import RequestWebSocket
 
 if TYPE_CHECKING:
     from .app import App
-    from .response import Chunks
+    from .response import Source
     from .route import Route
 
 __all__ = ["Request"]
@@ -86,10 +88,10 @@ class Request(RequestFacts):
         self.route = route
         self.path_params = path_params
         self._layer = 0
-        self._answer: OwnedAnswer | TakenOver | None = None
+        self._answer: OwnedAnswer | EventAnswer | TakenOver | None = None
         self._hooks: list[HeadHook] | tuple[HeadHook, ...] | None = None  # a tuple once they have run
         self._owned_head: ResponseHead | None = None
-        self._streams: list[Chunks] | None = None
+        self._streams: list[Source] | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {clip(self.raw_path)}>"
@@ -241,6 +243,22 @@ class Request(RequestFacts):
             raise ValueError(f"a final status must be from 200 to 599, not {status!r}; inform() sends interim ones")
         return OwnedAnswer(self, self._exchange, ResponseHead(status, Headers(headers if headers is not None else ())))
 
+    def events(self, **options: Unpack[EventOptions]) -> EventAnswer:
+        """Own the answer as server-sent events: ``async with request.events() as events: await events.send("hello")``.
+
+        The head goes out at once. When the server begins to drain, the block is cancelled and the stream ends properly,
+        so that clients connect again, to whoever serves then; ``last_event_id`` tells where they want to go on. A
+        client that leaves cancels the handler as ever. An exception that leaves the block cuts the stream.
+
+        Args:
+            options: see ``EventOptions``.
+        Raises:
+            TypeError, ValueError: an option is unknown, or has a value that nobody knows.
+            BodyStateError: on entry: the request has been answered, or is being answered.
+        Source: HTML §9.2.
+        """
+        return EventAnswer(self, event_head(options.get("headers")), EventSettings.of(options))
+
     def take_over(self, protocol: str = "", headers: HeadersInit | None = None) -> TakenOver:
         """Own the connection: ``async with request.take_over("protocol") as stream``, a raw trio stream.
 
@@ -359,7 +377,7 @@ class Request(RequestFacts):
         assert self._owned_head is not None
         return sent_response(self._owned_head)
 
-    def _claim(self, answer: OwnedAnswer | TakenOver, head: ResponseHead) -> None:
+    def _claim(self, answer: OwnedAnswer | EventAnswer | TakenOver, head: ResponseHead) -> None:
         """Make ``answer`` the one answer of this request.
 
         Raises:
@@ -370,7 +388,7 @@ class Request(RequestFacts):
         self._answer = answer
         self._owned_head = head
 
-    def _release(self, answer: OwnedAnswer | TakenOver) -> None:
+    def _release(self, answer: OwnedAnswer | EventAnswer | TakenOver) -> None:
         """Undo ``_claim``: nothing of ``answer`` has gone out."""
         if self._answer is answer:
             self._start_over()
@@ -426,7 +444,7 @@ class Request(RequestFacts):
         elif not any(chunks is known for known in self._streams):
             self._streams.append(chunks)
 
-    def _take_streams(self) -> list[Chunks]:
+    def _take_streams(self) -> list[Source]:
         """Return the streams that were remembered, once."""
         streams, self._streams = self._streams, None
         return streams or []

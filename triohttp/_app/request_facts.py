@@ -22,6 +22,9 @@ from triohttp.errors import BodyTooLargeError, ContentError, InvalidURLError, Tr
 
 __all__ = ["RequestFacts"]
 
+MAX_EVENT_ID = 256
+"""Characters of a Last-Event-ID that counts."""
+
 
 class RequestFacts:
     """The facts of one exchange's request; ``Request`` adds content and answers."""
@@ -185,6 +188,23 @@ class RequestFacts:
     def if_unmodified_since(self) -> float | None:
         """The date of If-Unmodified-Since in seconds since 1970; None without one, or one that is no date."""
         return self._date("if-unmodified-since")
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id after which a client wants its events to go on (Last-Event-ID).
+
+        None without one, and for what is no id: longer than 256 characters, not UTF-8, or with control characters.
+        """
+        value = self.headers.get_bytes("last-event-id")
+        if not value or len(value) > 4 * MAX_EVENT_ID:
+            return None
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            return None
+        if len(text) > MAX_EVENT_ID or any(character < " " or "\x7f" <= character < "\xa0" for character in text):
+            return None
+        return text
 
     def _date(self, name: str) -> float | None:
         value = self.headers.get(name)

@@ -8,7 +8,7 @@ Rule 3: a response answers one request; once its head is out (``sent``), changin
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, Unpack
 from urllib.parse import quote
 
 from triohttp._values import json
@@ -18,10 +18,14 @@ from triohttp._values.message import ResponseHead
 from triohttp._values.status import check_status
 from triohttp.errors import BodyStateError, InvalidHeaderError, clip
 
-__all__ = ["Chunks", "Response", "SentHeaders", "encode_location"]
+from .event_feed import EventFeed, EventOptions, Events, event_head
+
+__all__ = ["Chunks", "Response", "SentHeaders", "Source", "encode_location"]
 
 Chunks: TypeAlias = "Iterable[bytes] | AsyncIterable[bytes]"
 """Content piece by piece."""
+Source: TypeAlias = "Chunks | EventFeed"
+"""What the content of a response comes from that has not got it whole."""
 
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _HTML = (b"Content-Type", b"text/html; charset=utf-8")
@@ -43,7 +47,7 @@ class SentHeaders(Headers):
 class Response:
     """An answer: a status, header fields and content.
 
-    ``Response(b"…")`` is for bytes; ``text``, ``html``, ``json``, ``redirect`` and ``stream`` make the others.
+    ``Response(b"…")`` is for bytes; ``text``, ``html``, ``json``, ``redirect``, ``stream`` and ``events`` make others.
 
     Args:
         content: the content.
@@ -74,7 +78,7 @@ class Response:
         self._sent = False
         self.content = content
         self._trailers = None if trailers is None else check_trailers(trailers)
-        self._stream: Chunks | None
+        self._stream: Source | None
 
     @classmethod
     def _of(cls, content: bytes, line: tuple[bytes, bytes], status: int, headers: HeadersInit | None) -> Response:
@@ -151,6 +155,25 @@ class Response:
             raise TypeError(f"a stream must be an iterable of bytes, not {clip(chunks)}")
         self = cls(status=status, headers=headers, media_type=media_type, trailers=trailers)
         self._stream = chunks
+        return self
+
+    @classmethod
+    def events(cls, events: Events, **options: Unpack[EventOptions]) -> Response:
+        """Return an answer of server-sent events that come from a channel made elsewhere.
+
+        Events are received and sent in the task of the request, as ``request.events`` would send them. When the channel
+        ends, so does the stream; when receiving raises, it is cut. The channel is closed in the end. A handler that
+        makes its events itself is clearer with ``request.events``.
+
+        Args:
+            events: a ``trio.abc.ReceiveChannel``, or another asynchronous iterable, of ``Event`` and ``str``.
+            options: see ``EventOptions``.
+        Raises:
+            TypeError, ValueError: it is no such thing, or an option has a value that nobody knows.
+        """
+        self = cls()
+        self._stream = EventFeed(events, **options)
+        self._head = event_head(options.get("headers"))
         return self
 
     # -- the head ------------------------------------------------------------------------------------------------------
@@ -290,7 +313,7 @@ class Response:
 
     @property
     def streamed(self) -> bool:
-        """Whether the content comes from an iterable."""
+        """Whether the content comes from an iterable or a channel."""
         return self._stream is not None
 
     def __repr__(self) -> str:
@@ -305,7 +328,7 @@ def _encode(text: str, name: str) -> bytes:
         raise TypeError(f"{name} must be a str, not {type(text).__qualname__}") from None
 
 
-def take_for_sending(response: Response) -> tuple[ResponseHead, bytes, Chunks | None]:
+def take_for_sending(response: Response) -> tuple[ResponseHead, bytes, Source | None]:
     """Mark ``response`` as sent and return what goes out.
 
     Raises:
@@ -325,8 +348,8 @@ def sent_response(head: ResponseHead) -> Response:
     return response
 
 
-def stream_of(response: Response) -> Chunks | None:
-    """Return the iterable that a response's content comes from."""
+def stream_of(response: Response) -> Source | None:
+    """Return what a response's content comes from, None when it is there."""
     return response._stream
 
 

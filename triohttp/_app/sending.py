@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from triohttp._values.status import content_allowed
 from triohttp.errors import BodyStateError, TransportError
 
+from .event_feed import EventFeed
+from .events import EventAnswer
 from .faults import report
 from .owned import ResponseBody, filter_whole
-from .response import Chunks, Response, take_for_sending
+from .response import Response, Source, take_for_sending
 
 if TYPE_CHECKING:
     from .request import Request
@@ -43,6 +45,11 @@ async def send_response(request: Request, response: Response) -> None:
         except TransportError as exc:
             request._blame(exc)
             raise
+        return
+    if isinstance(chunks, EventFeed):
+        async with EventAnswer(request, head, chunks.settings, claims=False) as events:
+            async for event in chunks.source:
+                await events.send(event)
         return
     body = ResponseBody(request, exchange, head)
     if exchange.head.method == "HEAD" or not content_allowed(head.status):
@@ -73,7 +80,7 @@ async def close_streams(request: Request) -> None:
             await close_streams(request)
 
 
-async def _close(chunks: Chunks) -> None:
+async def _close(chunks: Source) -> None:
     aclose = getattr(chunks, "aclose", None)
     if aclose is not None:
         await aclose()

@@ -128,13 +128,12 @@ class EventDecoder:
     __slots__ = (
         "_after_cr",
         "_begun",
+        "_begun_line",
         "_data",
         "_data_bytes",
         "_id",
         "_lines",
         "_max",
-        "_pieces",
-        "_pieces_bytes",
         "_retry_ms",
         "_too_large",
         "_type",
@@ -147,8 +146,7 @@ class EventDecoder:
         self.last_event_id = self._id = last_event_id
         self.retry_ms: int | None = None
         self._lines: Iterator[bytes] = iter(())
-        self._pieces: list[bytes] = []  # of the line that has not ended yet
-        self._pieces_bytes = 0
+        self._begun_line = bytearray()
         self._after_cr = False
         self._begun = False
         self._too_large = False
@@ -166,13 +164,10 @@ class EventDecoder:
         self._after_cr = data.endswith(b"\r")
         lines = data.splitlines()  # of bytes: at CR, LF and CRLF alone
         unfinished = lines.pop() if data and not data.endswith((b"\n", b"\r")) else b""
-        if lines and self._pieces:
-            lines[0] = b"".join([*self._pieces, lines[0]])
-            self._pieces.clear()
-            self._pieces_bytes = 0
-        if unfinished:
-            self._pieces.append(unfinished)
-            self._pieces_bytes += len(unfinished)
+        if lines and self._begun_line:
+            lines[0] = bytes(self._begun_line + lines[0])
+            self._begun_line.clear()
+        self._begun_line += unfinished
         self._lines = iter(lines)
 
     def next_event(self) -> Event | None:
@@ -188,7 +183,7 @@ class EventDecoder:
                 self._take(line)
             elif (event := self._finish()) is not None:
                 return event
-        if self._pieces_bytes > self._max:
+        if len(self._begun_line) > self._max:
             raise self._limit_error()
         return None
 
