@@ -6,6 +6,8 @@ from triohttp._app.app import App as App
 from triohttp._app.app import ErrorHandler as ErrorHandler
 from triohttp._app.app import Lifespan as Lifespan
 from triohttp._app.converters import Converter as Converter
+from triohttp._app.event_feed import EventOptions as EventOptions
+from triohttp._app.events import EventSender as EventSender
 from triohttp._app.exceptions import BadGateway as BadGateway
 from triohttp._app.exceptions import BadRequest as BadRequest
 from triohttp._app.exceptions import Conflict as Conflict
@@ -120,4 +122,5 @@ from triohttp._values.limits import WebSocketTimeouts as WebSocketTimeouts
 from triohttp._values.media_types import MediaType as MediaType
 from triohttp._values.query import Query as Query
 from triohttp._values.url import URL as URL
+from triohttp._wire.sse import Event as Event
 from triohttp._wire.websocket_deflate import PerMessageDeflate as PerMessageDeflate
