@@ -16,13 +16,19 @@ from collections.abc import Callable
 import h11
 import httpx
 import yarl
+from harness.echoes import message_and_echo
 from harness.hostile_head import HOSTILE
 from harness.load import FIELDS, TARGET
+from websockets.protocol import OPEN, SERVER, Protocol
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage
 
 from triohttp import URL, Headers, Limits
+from triohttp._values.limits import WebSocketLimits
 from triohttp._values.message import RequestHead
 from triohttp._wire.events import EndOfContent, Role
 from triohttp._wire.h1 import H1Wire
+from triohttp._wire.websocket import WebSocketWire
 from triohttp.errors import RemoteProtocolError
 
 CONTENT = b"Hello, world!"
@@ -88,6 +94,55 @@ def hostile_head(data: bytes, limits: Limits) -> Callable[[], int | None]:
     return refuse
 
 
+def own_echo(size: int) -> Callable[[], bytes]:
+    """Return one message in and the same one out through our WebSocket wire, bounds included."""
+    wire = WebSocketWire(Role.SERVER, WebSocketLimits())
+    frame, answer = message_and_echo(size)
+
+    def echo() -> bytes:
+        wire.receive(frame)
+        event = wire.next_event()
+        assert isinstance(event, BytesMessage)
+        out = wire.send_message(event.data)
+        assert wire.next_event() is None
+        return out
+
+    assert echo() == answer
+    return echo
+
+
+def wsproto_echo(size: int) -> Callable[[], bytes]:
+    """Return the same through wsproto alone."""
+    wire = Connection(ConnectionType.SERVER)
+    frame, answer = message_and_echo(size)
+
+    def echo() -> bytes:
+        wire.receive_data(frame)
+        out = b""
+        for event in wire.events():
+            assert isinstance(event, BytesMessage)
+            out = wire.send(BytesMessage(event.data))
+        return out
+
+    assert echo() == answer
+    return echo
+
+
+def websockets_echo(size: int) -> Callable[[], bytes]:
+    """Return the same through the protocol of the websockets package, which unmasks in C."""
+    wire = Protocol(SERVER, state=OPEN)
+    frame, answer = message_and_echo(size)
+
+    def echo() -> bytes:
+        wire.receive_data(frame)
+        for event in wire.events_received():
+            wire.send_binary(event.data)  # type: ignore[union-attr]  # there are only frames after the handshake
+        return b"".join(wire.data_to_send())
+
+    assert echo() == answer
+    return echo
+
+
 def three_lookups(lines: list[tuple[bytes, bytes]]) -> Callable[[], str | None]:
     """Return what a typical middleware does to a head that came in: take it over, look up three names."""
 
@@ -110,6 +165,10 @@ def cases() -> dict[str, Callable[[], object]]:
         result[f"request in, answer out, {fields} fields: h11 alone"] = h11_exchange(request(fields))
     result["64 KiB of spaces and NUL refused: default limits"] = hostile_head(HOSTILE, Limits())
     result["64 KiB of spaces and NUL refused: limits of 1 MiB"] = hostile_head(HOSTILE, wide)
+    for size, shown in ((64, "64 B"), (16_384, "16 KiB")):
+        result[f"WebSocket message of {shown} in and out: triohttp's wire"] = own_echo(size)
+        result[f"WebSocket message of {shown} in and out: wsproto alone"] = wsproto_echo(size)
+        result[f"WebSocket message of {shown} in and out: websockets"] = websockets_echo(size)
     result["Headers of 11 lines from the wire, three lookups"] = three_lookups(lines)
     result["Headers of a mapping of one"] = lambda: Headers({"content-type": "text/plain"})
     number = itertools.count()

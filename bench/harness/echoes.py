@@ -18,7 +18,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Echoes"]
+__all__ = ["Echoes", "message_and_echo"]
 
 _GIVE_UP_SECONDS = 30.0
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -33,13 +33,8 @@ class _Connection:
     __slots__ = ("answer", "filled", "frame", "room", "socket", "view")
 
     def __init__(self, connection: socket.socket, size: int) -> None:
-        content = os.urandom(size)
-        mask = os.urandom(4)
-        whole_mask = (mask * (size // 4 + 1))[:size]
-        masked = (int.from_bytes(content) ^ int.from_bytes(whole_mask)).to_bytes(size)
         self.socket = connection
-        self.frame = _frame_head(size, 0x80) + mask + masked
-        self.answer = _frame_head(size, 0) + content
+        self.frame, self.answer = message_and_echo(size)
         self.room = bytearray(len(self.answer))
         self.view = memoryview(self.room)
         self.filled = 0
@@ -48,6 +43,15 @@ class _Connection:
         # One message is in flight, so the kernel's buffer is empty and takes the frame whole.
         if self.socket.send(self.frame) != len(self.frame):
             raise RuntimeError("the kernel's send buffer does not hold one message")
+
+
+def message_and_echo(size: int) -> tuple[bytes, bytes]:
+    """Return a client's frame with random content and a random mask, and the frame that a server sends back."""
+    content = os.urandom(size)
+    mask = os.urandom(4)
+    whole_mask = (mask * (size // 4 + 1))[:size]
+    masked = (int.from_bytes(content) ^ int.from_bytes(whole_mask)).to_bytes(size)
+    return _frame_head(size, 0x80) + mask + masked, _frame_head(size, 0) + content
 
 
 def _frame_head(size: int, mask_bit: int) -> bytes:

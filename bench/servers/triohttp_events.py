@@ -9,7 +9,7 @@ import sys
 
 import trio
 
-from triohttp import App, Broadcast, Event, Request, Response, serve
+from triohttp import App, Broadcast, Event, Gap, Request, Response, serve
 
 app = App()
 hub = Broadcast()
@@ -20,14 +20,17 @@ async def events(request: Request) -> None:
     """Subscribe to what is published."""
     async with hub.subscribe("news") as subscription, request.events() as stream:
         async for item in subscription:
-            await stream.send(Event(item.text, id=item.id))
+            if isinstance(item, Gap):
+                await stream.send(Event(item.topic, type="gap"))
+            else:
+                await stream.send(Event(item.text, id=item.id))
 
 
 @app.post("/publish")
 async def publish(request: Request) -> Response:
     """Publish the content of the request."""
-    hub.publish("news", await request.text())
-    return Response(204)
+    await hub.publish("news", await request.text())
+    return Response(status=204)
 
 
 async def main(port: int) -> None:
