@@ -81,6 +81,8 @@ class WebSocket(trio.abc.Channel[Message]):
         self._timeouts = timeouts
         self._wait_going_away = wait_going_away
         self._scope = trio.CancelScope()
+        # A cancelled block still says goodbye, for which it needs its keeper; __aexit__ cancels it, within a second then.
+        self._keeping = trio.CancelScope(shield=True)
         self._keeper = Keeper(self._link, timeouts, self._scope if cancel_on_leave else None)
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._nursery: trio.Nursery | None = None
@@ -104,7 +106,7 @@ class WebSocket(trio.abc.Channel[Message]):
 
     @property
     def failure(self) -> WebSocketClosedError | None:
-        """The error that ``receive`` or ``send`` has raised at the end, None when it raised none."""
+        """The error that ``receive`` and ``send`` raise at the end; None while there is none."""
         return self._link.failure
 
     @property
@@ -263,6 +265,9 @@ class WebSocket(trio.abc.Channel[Message]):
                 await link.transmit(link.wire.send_message(value))
             else:
                 await self._send_pieces(value)
+        except WebSocketClosedError:
+            link.noticed.set()
+            raise
         finally:
             link.give_turn_back()
 
@@ -352,10 +357,14 @@ class WebSocket(trio.abc.Channel[Message]):
         # Entered by hand, and left in __aexit__ alone: what is raised in the block never passes through it.
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._keeper.run)
+        self._nursery.start_soon(self._keep)
         if self._wait_going_away is not None:
             self._nursery.start_soon(self._go_away)
         return self
+
+    async def _keep(self) -> None:
+        with self._keeping:
+            await self._keeper.run()
 
     async def _go_away(self) -> None:
         assert self._wait_going_away is not None
@@ -394,6 +403,7 @@ class WebSocket(trio.abc.Channel[Message]):
             assert nursery is not None
             self._nursery = None
             nursery.cancel_scope.cancel(reason="the block of a WebSocket was left")
+            self._keeping.cancel(reason="the block of a WebSocket was left")
             self._scope.shield = True  # its tasks have been cancelled, and never wait after that
             try:
                 await manager.__aexit__(None, None, None)

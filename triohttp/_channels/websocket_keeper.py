@@ -51,6 +51,7 @@ class Keeper:
         self._going_away = False
         self._close_until = math.inf
         self._pinged_at: float | None = None
+        self._listening_from: float | None = None  # since when the keeper reads
         self._ping_due = False
         self._ticks = -1
 
@@ -88,18 +89,16 @@ class Keeper:
         """Sleep until something is to be done, or read for the program meanwhile."""
         link = self._link
         now = trio.current_time()
-        wake = self._next_deadline(now)
+        reads = not link.receiving and link.held is None and (link.closing or link.taken == self._ticks)
+        wake = self._next_deadline(now, reads)
         if link.ending is not None or (self._ping_due and not link.turn.locked()):
             return
-        reads = False
         if link.receiving:
             link.stirred = False
-        elif link.held is None:
-            reads = link.closing or link.taken == self._ticks
-            if not reads:
-                self._ticks = link.taken
-                link.stirred = True
-                wake = min(wake, now + LOOK_SECONDS)
+        elif link.held is None and not reads:
+            self._ticks = link.taken
+            link.stirred = True
+            wake = min(wake, now + LOOK_SECONDS)
         if link.rung:
             link.rung = False
             return
@@ -110,14 +109,18 @@ class Keeper:
                 await trio.sleep_forever()
         link.nap = None
         link.rung = False
-        late = trio.current_time() - wake
-        if late > STALL_SECONDS:  # nobody was heard because nobody listened
-            link.heard_at += late
-            link.read_began += late
-            if self._pinged_at is not None:
-                self._pinged_at += late
-            if link.sending_since is not None:
-                link.sending_since += late
+        if trio.current_time() > wake + STALL_SECONDS:
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Give the peer its time again: the loop stood still, and nobody was heard because nobody listened."""
+        link = self._link
+        now = link.read_began = trio.current_time()
+        self._pinged_at = None  # it was silent for long enough to be pinged again at once
+        if self._listening_from is not None:
+            self._listening_from = now
+        if link.sending_since is not None:
+            link.sending_since = now
 
     async def _read(self) -> None:
         """Read up to the next piece of a message, and hold it for the program."""
@@ -131,8 +134,8 @@ class Keeper:
             link.held = piece
             link.waiting.unpark_all()
 
-    def _next_deadline(self, now: float) -> float:
-        """Return when the keeper has to look again; what is late now is acted on."""
+    def _next_deadline(self, now: float, reads: bool) -> float:
+        """Return when the keeper has to look again; what is late now is acted on. ``reads`` says that it will read."""
         link = self._link
         timeouts = self._timeouts
         if now >= self._close_until:
@@ -143,7 +146,11 @@ class Keeper:
             if now >= link.sending_since + stall:
                 link.lose(f"the peer took nothing for write_stall_seconds={stall:g}")
             wake = min(wake, link.sending_since + stall)
-        if self._pinged_at is not None and link.heard_at > self._pinged_at:
+        if reads:
+            self._listening_from = now if self._listening_from is None else self._listening_from
+        else:
+            self._listening_from = None
+        if self._pinged_at is not None and link.heard_at >= self._pinged_at:
             self._pinged_at = None
         if self._pinged_at is None:
             due = link.heard_at + timeouts.ping_seconds
@@ -151,7 +158,10 @@ class Keeper:
                 self._ping_due = link.due = True  # whoever has the turn rings when it is free
                 return wake
         else:
-            due = (max(self._pinged_at, link.read_began) if link.reading else now) + timeouts.pong_seconds
+            listening = (
+                link.read_began if link.reading else now if self._listening_from is None else self._listening_from
+            )
+            due = max(self._pinged_at, listening) + timeouts.pong_seconds
             if now >= due:
                 seconds = timeouts.pong_seconds
                 link.lose(f"the peer was not heard of for pong_seconds={seconds:g} after a ping", reply=1011)

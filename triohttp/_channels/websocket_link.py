@@ -260,7 +260,6 @@ class Link:
 
     def error(self) -> WebSocketClosedError:
         """Return the error that says how this ended; always the same one."""
-        self.noticed.set()
         if self.failure is None:
             # Without an ending this end has said that it goes away, and waits for the answer.
             ending = self.ending or Ending(1001, "", "self")
