@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-PUBLIC_MODULES = ["triohttp", "triohttp.errors", "triohttp.lowlevel", "triohttp.testing"]
+PUBLIC_MODULES = [
+    "triohttp", "triohttp.errors", "triohttp.lowlevel", "triohttp.testing", "triohttp.integrations.redis",
+]  # fmt: skip
 
 
 def public_names(module: str) -> list[str]:
