@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import trio
 
@@ -105,6 +106,11 @@ class Call:
         self._send_error: DisconnectedError | None = None
         self._sent_before = False  # in an exchange that was given up for another
         self._client_closed = False
+
+    def again(self, timeouts: ClientTimeouts) -> Call:
+        """Return a call of the same request, with header fields of its own; not for streamed content."""
+        request = replace(self.request, headers=self.request.headers.copy())
+        return Call(self._pool, self._dialer, self._destination, request, self._limits, timeouts)
 
     def __str__(self) -> str:
         return str(self.request)

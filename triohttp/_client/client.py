@@ -7,6 +7,7 @@ Rule 3: a derived client is another set of defaults over the same pool; it lives
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 import warnings
@@ -30,6 +31,7 @@ from triohttp.errors import TrioHTTPError, clip
 from .body import UNSET, Unset
 from .call import Call
 from .dial import Dialer
+from .events import EventReceiver, EventsContext, EventsSettings, event_fields
 from .origin import Mounts, Origin
 from .pool import Destination, Pool, closed_error
 from .request import DEFAULT_HEADERS, Defaults, RequestOptions, build_request
@@ -250,6 +252,50 @@ class Client:
             protocol: what to switch to, for the Upgrade field; the request is a GET (RFC 9110 §7.8).
         """
         return UpgradeContext(self._call("GET", url, options, upgrade=protocol))
+
+    def events(
+        self,
+        url: str | URL,
+        *,
+        method: str = "GET",
+        last_event_id: str | None = None,
+        reconnect: bool | None = None,
+        reconnect_seconds: float = 1.0,
+        max_event_bytes: int = 1024 * 1024,
+        idle_seconds: float = math.inf,
+        **options: Unpack[RequestOptions],
+    ) -> EventsContext:
+        """Return an async context manager whose value is an ``EventReceiver``: the events of a server.
+
+        Entering raises what the first connection does. Later on, when the connection breaks, the stream ends, or the
+        server answers 429 or 5xx, the receiver waits and connects again: ``reconnect_seconds`` after an event, twice as
+        long after each attempt without one, up to a minute, a Retry-After at least, all give or take half of it.
+
+        Args:
+            url: as for ``request``.
+            method: as for ``request``.
+            last_event_id: where to go on from.
+            reconnect: whether to connect again; None means for GET, since another request may do its work again.
+            reconnect_seconds: how long to wait first, from 0.1 to 60, unless the server says so.
+            max_event_bytes: bound on one event, in bytes.
+            idle_seconds: without a byte, a comment being some, until the connection counts as broken.
+            options: see ``RequestOptions``. Content must not come from an iterable; of the timeouts, ``total_seconds``
+                and, once events come, ``read_idle_seconds`` do not count.
+        Raises:
+            TypeError, ValueError: an argument is none, or the request is none; nothing was sent.
+        Source: HTML §9.2.
+        """
+        settings = EventsSettings(
+            method.upper() == "GET" if reconnect is None else reconnect,
+            reconnect_seconds,
+            max_event_bytes,
+            idle_seconds,
+        )
+        timeouts = options.get("timeouts", self._timeouts)
+        _check_type("timeouts", timeouts, ClientTimeouts)
+        options["timeouts"] = timeouts.replace(total_seconds=math.inf)
+        options["headers"] = event_fields(options.get("headers"), last_event_id)
+        return EventsContext(EventReceiver(self._call(method, url, options), settings, last_event_id))
 
     def websocket(
         self,

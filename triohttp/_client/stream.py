@@ -21,6 +21,7 @@ from triohttp.errors import BodyStateError, BodyTooLargeError, StatusError, Trio
 
 from .body import UNSET, Unset
 from .call import Call
+from .event_reader import EventReader
 from .lines import LineReader
 from .phases import CONTENT
 from .response import Answer, decode_text
@@ -193,6 +194,13 @@ class ClientResponseStream(Answer):
         media_type = self.media_type
         codec = find_codec(media_type.charset or "utf-8") if media_type is not None else "utf-8"
         return LineReader(self.body, codec, max_line_bytes)
+
+    def events(self, *, max_event_bytes: int = MIB) -> EventReader:
+        """Return an asynchronous iterator over the server-sent events that are left, of this one answer.
+
+        ``Client.events`` checks what answers, and connects again.
+        """
+        return EventReader(self.body, max_event_bytes)
 
     async def raise_for_status(self) -> Self:
         """Return this answer, unless its status is 4xx or 5xx.
