@@ -87,6 +87,7 @@ from triohttp._channels.broadcast_engine import Published as Published
 from triohttp._channels.memory_engine import MemoryEngine as MemoryEngine
 from triohttp._channels.subscription import Subscription as Subscription
 from triohttp._client.client import Client as Client
+from triohttp._client.events import EventReceiver as EventReceiver
 from triohttp._client.links import Link as Link
 from triohttp._client.oneshot import delete as delete
 from triohttp._client.oneshot import get as get
