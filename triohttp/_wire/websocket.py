@@ -49,6 +49,8 @@ NO_CODE: Final = 1005
 _MAX_REASON_BYTES: Final = 123
 _NO_BITS: Final = RsvBits(False, False, False)
 _COMPRESSED: Final = RsvBits(True, False, False)
+_NORMAL: Final = (1000).to_bytes(2, "big")
+_BAD_GATEWAY: Final = (1014).to_bytes(2, "big")
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class WebSocketWire:
         compression: how this end compresses; it decides about small messages only.
     """
 
-    __slots__ = ("_events", "_frames", "_guard", "closing", "role")
+    __slots__ = ("_ended", "_events", "_frames", "_guard", "closing", "role")
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class WebSocketWire:
         self._guard = _Guard(role, limits, agreement, compression)
         self._frames = Frames(CLIENT if role is Role.CLIENT else SERVER, [self._guard])
         self._events: Iterator[WsprotoEvent] = iter(())
+        self._ended = False
 
     @property
     def compressed(self) -> bool:
@@ -113,8 +116,8 @@ class WebSocketWire:
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the peer; what comes after its close frame is thrown away."""
-        if self._frames.state is not ConnectionState.CLOSED:
+        """Take bytes of the peer; what comes after its end is thrown away."""
+        if not self._ended:
             self._frames.receive_data(data)
 
     def next_event(self) -> WebSocketEvent | None:
@@ -128,10 +131,10 @@ class WebSocketWire:
         return event  # type: ignore[return-value]  # wsproto's other events belong to its own handshake
 
     def _close_of(self, event: CloseConnection) -> Close:
-        code = int(event.code)
+        self._ended = True
         if self._frames.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
-            return Close(code, event.reason or "")
-        return Close(code, self._guard.breach or event.reason or "", breach=True)
+            return Close(self._guard.close_code or int(event.code), event.reason or "")
+        return Close(int(event.code), self._guard.breach or event.reason or "", breach=True)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -174,6 +177,8 @@ class _Guard(Extension):
         compression: PerMessageDeflate | None,
     ) -> None:
         self.breach = ""
+        self.close_code = 0
+        """The code of the peer's close frame, where wsproto has not heard of it."""
         self.inflater: Inflater | None = None
         self._deflater: Deflater | None = None
         if agreement is not None:
@@ -185,9 +190,13 @@ class _Guard(Extension):
         self._min_bytes = compression.min_bytes if compression is not None else 0
         self._max_bytes = limits.max_message_bytes
         self._max_fragments = limits.max_fragments
+        # the frame that comes in
+        self._bits: RsvBits | None = None
+        self._opcode = 0
         # the message that comes in
-        self._control = False
         self._open = False
+        self._text = False
+        self._last = b""
         self._inflating = False
         self._fragments = 0
         self._size = 0
@@ -206,35 +215,40 @@ class _Guard(Extension):
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
+        if self._bits is not None:  # asked again, because the mask had not come in yet
+            return self._bits
+        self._opcode = opcode
         if opcode >= 8:
-            self._control = True
+            self._bits = _NO_BITS
             return _NO_BITS
-        self._control = False
         if opcode:
             if self._open:
                 return self._refuse(CloseReason.PROTOCOL_ERROR, "a message began inside of another one")
             self._open = True
+            self._text = opcode == Opcode.TEXT
+            self._last = b""
             self._inflating = rsv.rsv1 and self.inflater is not None
             self._fragments = self._size = self._wire_size = 0
-            first = True
         elif not self._open:
             return self._refuse(CloseReason.PROTOCOL_ERROR, "a message was continued that had not begun")
-        else:
-            first = False
         self._fragments += 1
         if self._fragments > self._max_fragments:
             return self._refuse(CloseReason.POLICY_VIOLATION, f"a message passes max_fragments={self._max_fragments}")
         bound = self._max_bytes
         if bound is not None:
             self._wire_size += payload_length
-            # Data that does not compress becomes longer by 5 bytes each 16 KiB or so.
-            if self._wire_size > (bound if not self._inflating else bound + bound // 1024 + 64):
+            if self._inflating:  # data that does not compress becomes longer, and so does a piece that is flushed
+                bound += bound // 16 + 64 * self._fragments
+            if self._wire_size > bound:
                 return self._too_big()
-        return _COMPRESSED if first and self._inflating else _NO_BITS
+        self._bits = _COMPRESSED if opcode and self._inflating else _NO_BITS
+        return self._bits
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        if self._control or not self._inflating:
-            return data
+        if self._opcode >= 8:
+            return data if self._opcode != Opcode.CLOSE else self._close_content(data)
+        if not self._inflating:
+            return data if not self._text else self._looked_at(data)
         assert self.inflater is not None
         try:
             return self._counted(self.inflater.inflate(data, self._allowed()))
@@ -242,7 +256,8 @@ class _Guard(Extension):
             return self._refuse(CloseReason.INVALID_FRAME_PAYLOAD_DATA, "a message is not deflated data")
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        if self._control or not fin:
+        self._bits = None
+        if self._opcode >= 8 or not fin:
             return None
         self._open = False
         if not self._inflating:
@@ -253,6 +268,20 @@ class _Guard(Extension):
         except zlib.error:
             return self._refuse(CloseReason.INVALID_FRAME_PAYLOAD_DATA, "a message is not deflated data")
 
+    def _close_content(self, data: bytes) -> bytes:
+        if data[:2] != _BAD_GATEWAY:
+            return data
+        self.close_code = 1014  # registered since; wsproto takes it for a reserved one
+        return _NORMAL + data[2:]
+
+    def _looked_at(self, text: bytes) -> bytes | CloseReason:
+        """Refuse a surrogate at its second octet, for which Python's decoder awaits the third."""
+        if text:
+            if text[-1] >= 0xA0 and (self._last + text[-2:])[-2:-1] == b"\xed":
+                return self._refuse(CloseReason.INVALID_FRAME_PAYLOAD_DATA, "a message is not UTF-8")
+            self._last = text[-1:]
+        return text
+
     def _allowed(self) -> int | None:
         return None if self._max_bytes is None else self._max_bytes - self._size
 
@@ -260,7 +289,7 @@ class _Guard(Extension):
         if inflated is None:
             return self._too_big()
         self._size += len(inflated)
-        return inflated
+        return inflated if not self._text else self._looked_at(inflated)
 
     def _too_big(self) -> CloseReason:
         return self._refuse(CloseReason.MESSAGE_TOO_BIG, f"a message passes max_message_bytes={self._max_bytes}")
