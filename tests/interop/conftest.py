@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import pytest
 import trio
@@ -26,7 +26,7 @@ from triohttp.testing.in_process import Servable
 
 HERE = Path(__file__).parent
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
+INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "NODE_PATH")
 CURL_SECONDS = 20
 ENDING_SECONDS = 5
 
@@ -81,6 +81,13 @@ class Beside:
         return status
 
 
+def not_installed(name: str) -> NoReturn:
+    """End a test that needs what is not there."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"{name} is not installed")
+    pytest.skip(f"{name} is not installed")
+
+
 class Programs:
     """Runs programs for one test, in a directory of the test's own."""
 
@@ -93,9 +100,7 @@ class Programs:
         """Return where a program is; without it the test is over."""
         found = shutil.which(name, path=SYSTEM_PATH)
         if found is None:
-            if os.environ.get("CI", "").lower() == "true":
-                pytest.fail(f"{name} is not installed")
-            pytest.skip(f"{name} is not installed")
+            not_installed(name)
         return found
 
     async def run(self, name: str, *arguments: str | Path, content: bytes = b"", check: bool = True) -> Finished:
@@ -120,6 +125,13 @@ class Programs:
     def beside_tests(self, name: str) -> Path:
         """Return where a file is that lies beside the tests."""
         return HERE / name
+
+    def need_node_package(self, name: str) -> None:
+        """Without a package of npm's in one of the directories that ``NODE_PATH`` names the test is over."""
+        self.find("node")
+        places = os.environ.get("NODE_PATH", "").split(os.pathsep)
+        if not any((Path(place) / name).is_dir() for place in places if place):
+            not_installed(f"npm's {name}")
 
     async def node(self, script: str, *arguments: str | Path) -> Finished:
         """Run a script that lies beside the tests."""
