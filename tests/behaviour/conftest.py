@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ from triohttp.testing import (
     cancel_sweep,
     open_error_trap,
     open_in_process,
+    open_scripted,
 )
 from triohttp.testing.in_process import Servable, shake_hands
 from triohttp.testing.supervision import Supervisor, open_supervised
@@ -154,6 +156,31 @@ class Network:
     async def open_raw(self) -> RawConnection:
         """Open a connection for bytes of one's own; it is closed with the test."""
         return await self._clients.hold(await self.site.open_raw())
+
+    @asynccontextmanager
+    async def open_script(
+        self, script: Callable[[RawConnection], Awaitable[object]]
+    ) -> AsyncIterator[Callable[[], Client]]:
+        """Run a script in the place of a server; the value makes clients of it."""
+        tls = None if self.tls is None else self.tls.client_context()
+        if self.in_memory:
+            async with open_scripted(script, tls=self.tls) as server:
+                yield partial(Client, server.url, tls=tls, mounts={server.url: server}, mounts_only=True)
+            return
+        context = None if self.tls is None else self.tls.server_context(LOOPBACK)
+
+        async def accept(stream: trio.abc.Stream) -> None:
+            if context is not None:
+                stream = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+            async with RawConnection(stream) as raw:
+                await script(raw)
+
+        listeners = await trio.open_tcp_listeners(0, host=LOOPBACK)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, accept, listeners)
+            port = listeners[0].socket.getsockname()[1]
+            yield partial(Client, f"{'http' if tls is None else 'https'}://{LOOPBACK}:{port}", tls=tls)
+            nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _open_in_memory(

@@ -6,9 +6,8 @@ connection or on a new one, as the case says, and it must get its own answer, no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +15,11 @@ import trio
 
 from triohttp import Client
 from triohttp.errors import BodyTruncatedError, DisconnectedError, RemoteProtocolError, StatusError, TrioHTTPError
-from triohttp.testing import RawConnection, open_scripted
+from triohttp.testing import RawConnection
 
 if TYPE_CHECKING:
     from conftest import Network
 
-LOOPBACK = "127.0.0.1"
 LONG_BYTES = 400
 NEXT = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"
 
@@ -61,30 +59,6 @@ class Script:
                 await raw.send_eof()
         finally:
             sent.set()
-
-
-@asynccontextmanager
-async def open_script(network: Network, script: Script) -> AsyncIterator[partial[Client]]:
-    """Run a script on a network; the value makes clients of it."""
-    tls = None if network.tls is None else network.tls.client_context()
-    if network.in_memory:
-        async with open_scripted(script, tls=network.tls) as server:
-            yield partial(Client, server.url, tls=tls, mounts={server.url: server}, mounts_only=True)
-        return
-    context = None if network.tls is None else network.tls.server_context(LOOPBACK)
-
-    async def accept(stream: trio.abc.Stream) -> None:
-        if context is not None:
-            stream = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-        async with RawConnection(stream) as raw:
-            await script(raw)
-
-    listeners = await trio.open_tcp_listeners(0, host=LOOPBACK)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, accept, listeners)
-        port = listeners[0].socket.getsockname()[1]
-        yield partial(Client, f"{'http' if tls is None else 'https'}://{LOOPBACK}:{port}", tls=tls)
-        nursery.cancel_scope.cancel()
 
 
 def cuts(data: bytes, kind: str) -> Iterator[tuple[str, list[bytes]]]:
@@ -184,7 +158,7 @@ async def try_case(client: Client, script: Script, case: dict[str, Any], *, whol
 async def test_responses_end_as_the_corpus_says(network: Network, response_corpus: list[dict[str, Any]]) -> None:
     """An answer, or the error that it deserves; and the connection is used again or not, as the case says."""
     script = Script()
-    async with open_script(network, script) as new_client:
+    async with network.open_script(script) as new_client:
         for case in response_corpus:
             if case["request"] == "CONNECT":
                 continue  # which is no request of a client's: it refuses to send one
