@@ -176,6 +176,20 @@ async def test_pings_are_answered_while_the_program_is_elsewhere(autojump_clock:
         assert trio.current_time() - began < 0.2
 
 
+async def test_a_program_that_has_just_received_is_away_too(autojump_clock: trio.testing.MockClock) -> None:
+    """A keeper that was busy in the moment in which a message was delivered still looks whether the program comes back."""
+    async with FramePeer.of(Role.SERVER) as (websocket, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(websocket.receive)
+        await trio.sleep(1)
+        await peer.send(frame(PING, b"one", mask=True) + frame(TEXT, "message", mask=True))
+        assert await peer.receive() == (PONG, b"one")
+        await trio.sleep(1)
+        began = trio.current_time()
+        await peer.send(frame(PING, b"two", mask=True))
+        assert await peer.receive() == (PONG, b"two")
+        assert trio.current_time() - began < 0.2
+
+
 async def test_pings_are_answered_between_the_frames_of_a_large_message() -> None:
     """A ping need not wait until a message of a megabyte has been taken."""
     async with FramePeer.of(Role.SERVER, max_buffer_bytes=1000) as (websocket, peer), trio.open_nursery() as nursery:

@@ -153,7 +153,7 @@ class WebSocket(trio.abc.Channel[Message]):
                 return piece.data  # type: ignore[return-value]  # the wire makes bytes of binary ones
             return await self._collect(piece)
         finally:
-            link.receiving = False
+            self._end_receiving()
 
     async def _collect(self, piece: Piece) -> Message:
         """Return the message that begins with, or goes on with, ``piece``."""
@@ -197,7 +197,7 @@ class WebSocket(trio.abc.Channel[Message]):
             self._link.taken += 1
             return piece
         finally:
-            self._link.receiving = False
+            self._end_receiving()
 
     def _begin_receiving(self) -> None:
         if self._manager is None:
@@ -205,6 +205,13 @@ class WebSocket(trio.abc.Channel[Message]):
         if self._link.receiving:
             raise trio.BusyResourceError("another task is already receiving from this WebSocket")
         self._link.receiving = True
+
+    def _end_receiving(self) -> None:
+        """Leave it to the keeper to look whether the program comes back."""
+        link = self._link
+        link.receiving = False
+        if not link.stirred:
+            link.stir(LOOK_SECONDS)
 
     async def _next_piece(self) -> Piece:
         """Return the next piece of a message; raise when there will be none."""
@@ -217,8 +224,6 @@ class WebSocket(trio.abc.Channel[Message]):
             elif not link.reading:
                 piece = link.advance()
             if piece is not None:
-                if not link.stirred:
-                    link.stir(LOOK_SECONDS)
                 if perf_counter() - self._last_yield > YIELD_SECONDS:
                     await trio.lowlevel.cancel_shielded_checkpoint()  # the piece is out of the wire: it is delivered
                     self._last_yield = perf_counter()

@@ -86,8 +86,10 @@ class WebSocketContext:
             )
             await websocket.__aenter__()
         except BaseException as exc:
-            await trio.aclose_forcefully(stream)
-            await self._upgrade.__aexit__(type(exc), exc, exc.__traceback__)
+            try:
+                await trio.aclose_forcefully(stream)
+            finally:  # a cancellation comes out of that, and the slot has to be given back all the same
+                await self._upgrade.__aexit__(type(exc), exc, exc.__traceback__)
             raise
         self._websocket = websocket
         return websocket
