@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from triohttp._values.grammar import is_token, split_list
+from triohttp.errors import clip
 
 __all__ = ["Agreement", "Deflater", "Inflater", "PerMessageDeflate", "accept_offer", "confirm_answer", "make_offer"]
 
@@ -22,6 +23,8 @@ NAME = "permessage-deflate"
 TAIL = b"\x00\x00\xff\xff"
 """The end of every flushed block; it stays off the wire (§7.2.1)."""
 MEMORY_LEVEL = 5
+MAX_FINAL_BLOCKS = 1024
+"""Each one in a message costs a new inflater, for as little as two bytes."""
 _FLAGS = ("server_no_context_takeover", "client_no_context_takeover")
 _WINDOWS = ("server_max_window_bits", "client_max_window_bits")
 
@@ -102,11 +105,11 @@ def confirm_answer(field: str, options: PerMessageDeflate) -> Agreement:
     """Return what a server's answer to ``make_offer`` has agreed on.
 
     Raises:
-        ValueError: the answer is none to what was offered; the message says why.
+        ValueError: the answer is none to what was offered; the message says why, and quotes the server only clipped.
     """
     accepted = list(_extensions(field))
     if len(accepted) != 1 or accepted[0][0] != NAME:
-        raise ValueError(f"the server chose extensions that were not offered: {', '.join(one[0] for one in accepted)}")
+        raise ValueError(f"the server chose extensions that were not offered: {clip([one[0] for one in accepted])}")
     agreed = _understood(accepted[0][1], bare_client_window=False)
     if agreed is None:
         raise ValueError("the server's parameters of permessage-deflate are none")
@@ -124,11 +127,11 @@ def confirm_answer(field: str, options: PerMessageDeflate) -> Agreement:
 def _extensions(field: str) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
     """Yield the extensions of a field with their parameters, a value of None for a parameter without one (§5.1)."""
     for element in split_list(field):
-        name, *rest = split_list(element, ";")
+        name, *pieces = [*split_list(element, ";")] or [""]
         if not is_token(name):
             raise ValueError("an extension's name is no token")
         parameters: list[tuple[str, str | None]] = []
-        for piece in rest:
+        for piece in pieces:
             key, equals, value = piece.partition("=")
             key, value = key.rstrip(" \t"), value.lstrip(" \t")
             if value[:1] == '"':
@@ -184,18 +187,19 @@ class Deflater:
 class Inflater:
     """Inflates the messages of one direction."""
 
-    __slots__ = ("_bits", "_keep", "_zlib")
+    __slots__ = ("_bits", "_final_blocks", "_keep", "_zlib")
 
     def __init__(self, window_bits: int, *, takeover: bool) -> None:
         self._bits = max(window_bits, 9)
         self._keep = takeover
+        self._final_blocks = 0
         self._zlib: zlib._Decompress | None = None
 
     def inflate(self, data: bytes, allowed: int | None) -> bytes | None:
         """Return what a piece of a message says; None when it says more than ``allowed`` bytes.
 
         Raises:
-            zlib.error: it is not deflated data.
+            zlib.error: it is not deflated data, or more than ``MAX_FINAL_BLOCKS`` in one message.
         """
         out = b""
         while data:
@@ -211,6 +215,9 @@ class Inflater:
             if self._zlib.eof:  # a final block inside of a message: what follows stands by itself (§7.2.3.4)
                 data = self._zlib.unused_data
                 self._zlib = None
+                self._final_blocks += 1
+                if self._final_blocks > MAX_FINAL_BLOCKS:
+                    raise zlib.error("too many final blocks")
         return out
 
     def finish(self, allowed: int | None) -> bytes | None:
@@ -218,6 +225,7 @@ class Inflater:
         out: bytes | None = b""
         if self._zlib is not None:  # else a final block was the end
             out = self.inflate(TAIL, allowed)
+        self._final_blocks = 0
         if not self._keep:
             self._zlib = None
         return out

@@ -97,7 +97,7 @@ def accept_upgrade(
     if headers.get_all("sec-websocket-version") != [VERSION]:
         return Refusal(426, f"Sec-WebSocket-Version must be {VERSION}, once")
     keys = headers.get_all("sec-websocket-key")
-    if len(keys) != 1 or _KEY.fullmatch(keys[0].strip()) is None:
+    if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         return Refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64, once")
     if not _origin_allowed(head, origins, require_origin):
         return Refusal(403, "pages of this origin may not connect")
@@ -113,7 +113,7 @@ def accept_upgrade(
     if compression is not None and "sec-websocket-extensions" in headers:
         agreed = accept_offer(headers["sec-websocket-extensions"], compression)
     extensions, agreement = agreed if agreed is not None else ("", None)
-    return Accepted(keys[0].strip(), subprotocol, extensions, agreement)
+    return Accepted(keys[0], subprotocol, extensions, agreement)
 
 
 def answer_fields(accepted: Accepted) -> list[tuple[str, str]]:
@@ -152,7 +152,7 @@ def check_answer(
     for name, token in (("upgrade", "websocket"), ("connection", "upgrade")):
         if not _has_token(headers, name, token):
             raise HandshakeError(f"the server's {name} field does not name {token}", code=head.status)
-    if [one.strip() for one in headers.get_all("sec-websocket-accept")] != [_accept(key)]:
+    if headers.get_all("sec-websocket-accept") != [_accept(key)]:
         raise HandshakeError("the server's Sec-WebSocket-Accept does not answer this request", code=head.status)
     chosen = headers.get_all("sec-websocket-protocol")
     if len(chosen) > 1 or not set(chosen) <= set(subprotocols):
@@ -164,7 +164,7 @@ def check_answer(
         try:
             agreement = confirm_answer(field, compression)
         except ValueError as exc:
-            raise HandshakeError(clip(str(exc)), code=head.status) from exc
+            raise HandshakeError(str(exc), code=head.status) from exc
     return (chosen[0] if chosen else None), agreement
 
 
