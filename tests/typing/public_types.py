@@ -13,6 +13,9 @@ from triohttp import (
     Client,
     ClientResponse,
     ClientResponseStream,
+    Event,
+    EventReceiver,
+    EventSender,
     Handler,
     Headers,
     Limits,
@@ -63,6 +66,18 @@ async def owner(request: Request) -> None:
         await body.send_all(b"")
 
 
+@app.get("/events")
+async def events(request: Request) -> Response:
+    assert_type(request.last_event_id, str | None)
+    async with request.events(retry_ms=500, overflow="drop_oldest", headers={"a": "b"}) as events:
+        assert_type(events, EventSender)
+        channel: trio.abc.SendChannel[Event] = events
+        await channel.send(Event("a", type="b"))
+        await events.send("a")
+        return Response()
+    return Response.events(trio.open_memory_channel[Event](1)[1], heartbeat_seconds=3)
+
+
 def middleware(name: str) -> Middleware:
     async def around(request: Request, handler: Handler) -> Response:
         response = await handler(request)
@@ -94,6 +109,12 @@ async def calling() -> None:
         async with client.stream("POST", "/", content=[b""]) as response:
             assert_type(response, ClientResponseStream)
             assert_type(await response.read(), bytes)
+            assert_type([event async for event in response.events()], list[Event])
+        async with client.events("/", method="POST", json={}, reconnect=True) as events:
+            assert_type(events, EventReceiver)
+            channel: trio.abc.ReceiveChannel[Event] = events
+            assert_type((await channel.receive()).data, str)
+            assert_type(events.response, ClientResponseStream)
 
 
 async def testing() -> None:
