@@ -139,8 +139,12 @@ class Echoes:
                 connection.socket.send(_CLOSE_1000)
             for connection in self._connections.values():
                 connection.socket.settimeout(_GIVE_UP_SECONDS)
-                while connection.socket.recv(4096):
-                    pass
+                try:
+                    while connection.socket.recv(4096):
+                        pass
+                except ConnectionError:
+                    pass  # a server may have given up waiting until it was this one's turn
+                connection.socket.close()
         finally:
             self._drop()
 
