@@ -320,7 +320,7 @@ class BodyStateError(TrioHTTPError, RuntimeError):
 
 
 class StatusError(TrioHTTPError):
-    """``raise_for_status`` met a 4xx or 5xx answer, or a server answered an upgrade otherwise than with 101.
+    """``raise_for_status`` met a 4xx or 5xx answer, or an upgrade or a request for events was answered otherwise.
 
     Attributes:
         code: the status code of the answer.
