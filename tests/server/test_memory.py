@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from triohttp import App, Headers, Request, Response, Server, open_server
+from triohttp import App, Client, Headers, Request, Response, Server, open_server
 from triohttp.lowlevel import Exchange, ResponseHead
 from triohttp.testing import RawConnection
 
@@ -48,16 +48,14 @@ def make_app() -> App:
     return app
 
 
-async def left_in_cycles(raw: RawConnection, request: bytes, times: int) -> Counter[str]:
+async def left_in_cycles(ask: Callable[[], Awaitable[object]], times: int) -> Counter[str]:
     """Ask some more, and return the classes of what only the collector could free afterwards."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         for _ in range(times):
-            await raw.send_all(request)
-            await raw.read_until(b"\r\n\r\n")
-            await raw.receive_some()
+            await ask()
         gc.collect()
         return Counter(
             type(thing).__qualname__ for thing in gc.garbage if type(thing).__module__.startswith("triohttp")
@@ -76,7 +74,35 @@ async def test_a_request_leaves_no_reference_cycle(service: Service, request_byt
         async with RawConnection(await trio.open_tcp_stream("127.0.0.1", server.port)) as raw:
             await raw.send_all(request_bytes)
             await raw.read_response("POST")
-            assert await left_in_cycles(raw, request_bytes, 50) == {}
+
+            async def ask() -> None:
+                await raw.send_all(request_bytes)
+                await raw.read_until(b"\r\n\r\n")
+                await raw.receive_some()
+
+            assert await left_in_cycles(ask, 50) == {}
+
+
+async def test_a_websocket_leaves_no_reference_cycle() -> None:
+    """At either end everything of it is freed with its connection."""
+    app = App()
+
+    @app.get("/")
+    async def handler(request: Request) -> None:
+        async with request.websocket() as ws:
+            await ws.send(await ws.receive())
+
+    async with open_server(app) as server, Client(server.urls[0]) as client:
+
+        async def ask() -> None:
+            async with client.websocket("/") as ws:
+                await ws.send("hello")
+                assert await ws.receive() == "hello"
+            while server.statistics().open_connections:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+
+        await ask()
+        assert await left_in_cycles(ask, 20) == {}
 
 
 async def test_connections_leave_nothing_in_the_server() -> None:

@@ -88,7 +88,7 @@ class Request(RequestFacts):
         self.route = route
         self.path_params = path_params
         self._layer = 0
-        self._answer: OwnedAnswer | EventAnswer | TakenOver | None = None
+        self._answer: int | None = None  # which it is, not itself: it knows this request, and both would be a cycle
         self._hooks: list[HeadHook] | tuple[HeadHook, ...] | None = None  # a tuple once they have run
         self._owned_head: ResponseHead | None = None
         self._streams: list[Source] | None = None
@@ -385,12 +385,12 @@ class Request(RequestFacts):
         """
         if self._answer is not None:
             raise BodyStateError("this request is being answered already, or has been")
-        self._answer = answer
+        self._answer = id(answer)
         self._owned_head = head
 
     def _release(self, answer: OwnedAnswer | EventAnswer | TakenOver) -> None:
         """Undo ``_claim``: nothing of ``answer`` has gone out."""
-        if self._answer is answer:
+        if self._answer == id(answer):
             self._start_over()
 
     def _run_head_hooks(self, head: ResponseHead) -> Sequence[BodyFilter]:
