@@ -260,3 +260,24 @@ async def test_other_clients_do_not_wait(autojump_clock: trio.abc.Clock) -> None
             await trio.sleep(0.01)
         await publish(40)
         await server.server.shutdown(grace=0)
+
+
+async def test_who_sends_to_many_does_not_wait_for_one_that_ends(autojump_clock: trio.abc.Clock) -> None:
+    """A block that is left with events in its queue takes no more: whoever sends is told so at once."""
+    senders: list[EventSender] = []
+
+    async def handler(request: Request) -> None:
+        async with request.events(overflow="drop_oldest") as events:
+            senders.append(events)
+            await events.send(LARGE)
+            await trio.sleep(1)
+
+    async with open_in_process(app_of(handler)) as server, await server.open_raw() as raw:
+        await raw.send_all(GET)
+        await raw.read_until(b"\r\n\r\n")
+        await trio.sleep(2)
+        began = trio.current_time()
+        with pytest.raises(trio.ClosedResourceError):
+            await senders[0].send("late")
+        assert trio.current_time() == began
+        assert await raw.read_until(b"\n\n\r\n0\r\n\r\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from triohttp import App, Event, Request, Response, Timeouts
+from triohttp import App, Event, EventSender, Request, Response, Timeouts
 
 if TYPE_CHECKING:
     from conftest import Network
@@ -216,3 +216,65 @@ async def test_clients_go_on_at_the_successor(network: Network) -> None:
         async with client.events("/") as events:
             seen = [event.data async for event in events]
     assert seen == ["1", "2", "3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("network", MEMORY, indirect=True)
+async def test_who_is_held_up_by_a_drain_is_let_go(network: Network) -> None:
+    """By a block that ends by itself meanwhile, too; a client that does not read is what it was waiting for."""
+    app = App()
+    senders: list[EventSender] = []
+
+    @app.get("/")
+    async def index(request: Request) -> None:
+        async with request.events() as events, trio.open_nursery() as nursery:
+            senders.append(events)
+            nursery.start_soon(events.send, "x" * 100_000)
+            await request.wait_draining()
+            await trio.sleep(0.5)
+            raise LookupError
+
+    await network.serve(app, raise_handler_errors=False)
+    raw = await network.open_raw()
+    await raw.send_all(GET)
+    await raw.read_until(b"\r\n\r\n")
+    network.server.begin_drain()
+    await trio.sleep(0.1)
+    began = trio.current_time()
+    with pytest.raises(trio.ClosedResourceError):
+        await senders[0].send("late")
+    assert trio.current_time() - began == pytest.approx(0.4, abs=0.01)
+
+
+@pytest.mark.parametrize("network", MEMORY, indirect=True)
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest"])
+async def test_who_sends_from_outside_finds_the_stream_closed(network: Network, overflow: str) -> None:
+    """A task beside the handlers is not cancelled with them; it is told, when the stream ends at the latest."""
+    app = App()
+    senders: list[EventSender] = []
+    outcome: list[BaseException | str] = []
+
+    @app.get("/")
+    async def index(request: Request) -> None:
+        async with request.events(overflow=overflow) as events:  # type: ignore[typeddict-item]  # one of the two
+            senders.append(events)
+            await trio.sleep_forever()
+
+    @app.service
+    async def broadcast() -> None:
+        while not senders:
+            await trio.sleep(0.1)
+        try:
+            while True:
+                await senders[0].send("x" * 10_000)
+        except trio.ClosedResourceError as exc:
+            outcome.append(exc)
+        outcome.append("went on")
+
+    await network.serve(app)
+    raw = await network.open_raw()
+    await raw.send_all(GET)
+    await raw.read_until(b"\n\n\r\n")
+    network.server.begin_drain()
+    assert (await raw.read_until_closed()).endswith(b"\n\n\r\n0\r\n\r\n")
+    assert isinstance(outcome[0], trio.ClosedResourceError)
+    assert outcome[1] == "went on"

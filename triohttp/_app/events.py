@@ -51,9 +51,9 @@ class EventSender(trio.abc.SendChannel[Event | str]):
         "_busy",
         "_ending",
         "_error",
+        "_held",
         "_last_sent",
         "_max_pending",
-        "_over",
         "_overflow",
         "_queue",
         "_request",
@@ -75,7 +75,7 @@ class EventSender(trio.abc.SendChannel[Event | str]):
         self._settled = trio.lowlevel.ParkingLot()
         self._last_sent = trio.current_time()
         self._ending = False  # no new event is taken
-        self._over = trio.Event()
+        self._held: trio.Event | None = None  # until the end is decided, new events wait for this
         self._error: BaseException | None = None
         self.dropped = 0
 
@@ -112,20 +112,17 @@ class EventSender(trio.abc.SendChannel[Event | str]):
         Raises: as ``send``.
         """
         self._ending = True
-        try:
-            await self._settle()
-            if self._error is not None:
-                raise self._error
-            await self._body.aclose()
-        finally:
-            self._over.set()
+        await self._settle()
+        if self._error is not None:
+            raise self._error
+        await self._body.aclose()
 
     async def _put(self, data: bytes) -> None:
         queue = self._queue
-        if queue is not None:
-            await trio.lowlevel.checkpoint()
-        if self._ending:
-            await self._over.wait()  # in the block that is a wait for its cancellation
+        if self._held is not None:
+            await self._held.wait()
+        if queue is not None or self._ending:
+            await trio.lowlevel.checkpoint()  # where a block that has been ended hears of it
         if self._error is not None:
             raise self._error
         if self._ending:
@@ -171,6 +168,12 @@ class EventSender(trio.abc.SendChannel[Event | str]):
         """Wait until everything that was taken has gone out, or cannot any more."""
         while (self._busy or self._queue) and self._error is None and not self._body._broken:
             await self._settled.park()
+
+    def _close(self) -> None:
+        """Take no more events, and tell so whoever was held up."""
+        self._ending = True
+        if self._held is not None:
+            self._held.set()
 
     def _give_up(self, error: BaseException) -> None:
         """End the stream, and its block: this error is what every send raises from now on.
@@ -265,8 +268,7 @@ class EventAnswer:
                 await self._finish()
         finally:
             self._exchange.cut()  # unless it is complete
-            sender._ending = True
-            sender._over.set()
+            sender._close()
             await self._end_tasks()
             if isinstance(sender._error, (SlowReaderError, TransportError)):
                 self._request._blame(sender._error)
@@ -318,10 +320,16 @@ class EventAnswer:
                 sender._last_sent = trio.current_time()  # something is on its way, as fast as the client takes it
             elif trio.current_time() >= sender._last_sent + seconds:
                 await sender._send_now(HEARTBEAT)
-        if sender._over.is_set():
-            return
-        sender._ending = True
+        if sender._body._ended:
+            return  # by the program, whose block goes on
+        reason = "the server is shutting down"
+        if sender._queue is None:
+            sender._held = trio.Event()
+        else:
+            sender._ending = True
+            self._scope.cancel(reason=reason)
         with trio.move_on_after(FLUSH_SECONDS):
             await sender._settle()
-        self._scope.cancel(reason="the server is shutting down")
-        self._flushing.cancel()
+        self._scope.cancel(reason=reason)  # first, so that of those who are held up the ones in the block hear this
+        self._flushing.cancel(reason=reason)
+        sender._close()
