@@ -53,12 +53,15 @@ class Keeper:
         self._pinged_at: float | None = None
         self._listening_from: float | None = None  # since when the keeper reads
         self._ping_due = False
+        self._sending: trio.CancelScope | None = None
         self._ticks = -1
 
     def go_away(self) -> None:
         """Close with 1001: this end shuts down."""
         self._going_away = True
         self._close_until = trio.current_time() + min(GOING_AWAY_SECONDS, self._timeouts.close_seconds)
+        if self._sending is not None:
+            self._sending.deadline = min(self._sending.deadline, self._close_until)
         self._link.due = True
         self._link.ring()
 
@@ -188,10 +191,15 @@ class Keeper:
                     data += link.wire.send_ping(b"")
                 if self._going_away:
                     data += link.wire.send_close(GOING_AWAY)
-                if data:
-                    await link.transmit(data)
+                if data:  # under a deadline of its own: nobody else looks at one while this task waits
+                    stall = self._timeouts.write_stall_seconds
+                    until = min(self._close_until, trio.current_time() + stall)
+                    with trio.CancelScope(deadline=until) as self._sending:
+                        await link.transmit(data, f"the peer took nothing for write_stall_seconds={stall:g}")
             except WebSocketClosedError:
                 pass  # the link knows
+            finally:
+                self._sending = None
 
     async def _finish(self, ending: Ending) -> None:
         """Say the last word, and close the stream in a way that lets the peer read it."""

@@ -204,8 +204,8 @@ class Link:
         if self.ending is not None or self.wire.closing:
             raise self.error()
 
-    async def transmit(self, data: bytes) -> None:
-        """Send bytes of the wire; the caller has the turn.
+    async def transmit(self, data: bytes, given_up: str = "a send did not finish") -> None:
+        """Send bytes of the wire; the caller has the turn. ``given_up`` says why, when it is cancelled.
 
         Cancellation: fatal.
         Raises:
@@ -218,7 +218,7 @@ class Link:
             self.lose("the peer is gone", exc)
             raise self.error() from exc
         except BaseException:
-            self.lose("a send did not finish")
+            self.lose(given_up)
             raise
         finally:
             self.sending_since = None
