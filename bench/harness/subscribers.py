@@ -70,7 +70,10 @@ class Subscribers:
         while missing:
             ready = poll(_GIVE_UP_SECONDS)
             if not ready:
-                raise RuntimeError(f"{len(missing)} subscribers did not get an event")
+                raise RuntimeError(
+                    f"{len(missing)} subscribers on port {self._port} did not get an event; "
+                    f"what was published was answered with {self._answer_nowait()!r}"
+                )
             for descriptor, _ in ready:
                 data = sockets[descriptor].recv(65536)
                 if not data:
@@ -109,6 +112,12 @@ class Subscribers:
             subscriber.setblocking(False)
             self._received[subscriber.fileno()] = b""
             self._epoll.register(subscriber, select.EPOLLIN)
+
+    def _answer_nowait(self) -> bytes:
+        try:
+            return self._publisher.recv(4096, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
 
     def _read_answer(self) -> None:
         head = _read_head(self._publisher)
