@@ -114,8 +114,9 @@ class Subscribers:
             self._epoll.register(subscriber, select.EPOLLIN)
 
     def _answer_nowait(self) -> bytes:
+        self._publisher.setblocking(False)
         try:
-            return self._publisher.recv(4096, socket.MSG_DONTWAIT)
+            return self._publisher.recv(4096)
         except BlockingIOError:
             return b""
 
