@@ -66,6 +66,10 @@ def extension_of(case: Case) -> str:
     return f"Sec-WebSocket-Extensions: permessage-deflate{parameters}\r\n"
 
 
+def is_message(event: tuple[str, bytes]) -> bool:
+    return event[0] in ("text", "binary")
+
+
 class Echo:
     """What one end did with a case."""
 
@@ -172,7 +176,7 @@ class Peer:
 
     @property
     def _echoes(self) -> list[str | bytes]:
-        return [data.decode() if kind == "text" else data for kind, data in self.events if kind in ("text", "binary")]
+        return [data.decode() if kind == "text" else data for kind, data in filter(is_message, self.events)]
 
     def check(self) -> None:
         """See that what came back is what the case calls for."""
@@ -182,6 +186,10 @@ class Peer:
         expected = [*case.pings, *([ALIVE] if case.then == "open" else [])]
         waiting = iter(expected)
         assert all(pong in waiting for pong in pongs), "pongs are those of the pings, in order, and may be left out"
+        for pong in set(pongs) - {ALIVE}:  # and no answer to what came after a ping goes before its pong
+            before = self.events[: self.events.index(("pong", pong))]
+            asked = case.events[: case.events.index(("ping", pong))]
+            assert sum(map(is_message, before)) <= sum(map(is_message, asked))
         closes = [data[:2] for kind, data in self.events if kind == "close"]
         code = 1000 if case.then == "open" else case.code
         assert closes == ([] if code is None else [b""] if code == 1005 else [code.to_bytes(2, "big")])

@@ -81,7 +81,7 @@ class WebSocket(trio.abc.Channel[Message]):
         self._timeouts = timeouts
         self._wait_going_away = wait_going_away
         self._scope = trio.CancelScope()
-        # A cancelled block still says goodbye, for which it needs its keeper; __aexit__ cancels it, within a second then.
+        # A cancelled block still says goodbye, for which it needs its keeper; __aexit__ cancels it, in a second then.
         self._keeping = trio.CancelScope(shield=True)
         self._keeper = Keeper(self._link, timeouts, self._scope if cancel_on_leave else None)
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
@@ -267,7 +267,7 @@ class WebSocket(trio.abc.Channel[Message]):
         try:
             link.check_open()
             if len(value) * (1 if isinstance(value, bytes) else 4) <= FRAGMENT_BYTES:
-                await link.transmit(link.wire.send_message(value))
+                await link.transmit(link.behind_pong(link.wire.send_message(value)))
             else:
                 await self._send_pieces(value)
         except WebSocketClosedError:
@@ -281,10 +281,7 @@ class WebSocket(trio.abc.Channel[Message]):
         if isinstance(value, str):
             value.encode()  # refused as a whole, or not at all
         for piece, last in _pieces(value):
-            data = link.wire.send_message(piece, finished=last)
-            if link.pong is not None:  # a ping need not wait for the end of a large message
-                data, link.pong = link.wire.send_pong(link.pong) + data, None
-            await link.transmit(data)
+            await link.transmit(link.behind_pong(link.wire.send_message(piece, finished=last)))
             if not last:
                 link.check_open()
 

@@ -204,6 +204,12 @@ class Link:
         if self.ending is not None or self.wire.closing:
             raise self.error()
 
+    def behind_pong(self, data: bytes) -> bytes:
+        """Return data behind the pong that waits, if one does: it was asked for first, and must not wait for it all."""
+        if self.pong is not None:
+            data, self.pong = self.wire.send_pong(self.pong) + data, None
+        return data
+
     async def transmit(self, data: bytes, given_up: str = "a send did not finish") -> None:
         """Send bytes of the wire; the caller has the turn. ``given_up`` says why, when it is cancelled.
 
