@@ -304,6 +304,8 @@ async def test_only_text_and_bytes_are_published() -> None:
     async with Broadcast() as hub:
         with pytest.raises(TypeError, match="dict"):
             await hub.publish("a", {"a": 1})  # type: ignore[arg-type]  # the mistake
+        with pytest.raises(ValueError, match="surrogates"):
+            await hub.publish("a", "\ud800")
 
 
 def test_an_id_reads_back() -> None:

@@ -91,8 +91,7 @@ class Broadcast:
             trio.ClosedResourceError: the hub is not open.
             TypeError, ValueError: an argument is not what is said above.
         """
-        if not isinstance(data, (str, bytes)):
-            raise TypeError(f"data must be str or bytes, not {type(data).__qualname__}")
+        check_data(data)
         check_topic(topic)
         if self._fan_out is None:
             raise trio.ClosedResourceError("this hub is not open")
@@ -141,6 +140,15 @@ class Broadcast:
             behind=sum(one.behind for one in fan_out.subscriptions),
             dropped=fan_out.dropped,
         )
+
+
+def check_data(data: object) -> None:
+    """Raise for what cannot be published."""
+    if isinstance(data, str):
+        if not data.isascii():
+            data.encode()  # half of a surrogate pair is no text, for whoever would have to send it
+    elif not isinstance(data, bytes):
+        raise TypeError(f"data must be str or bytes, not {type(data).__qualname__}")
 
 
 def check_topic(topic: object) -> None:

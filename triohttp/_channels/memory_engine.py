@@ -177,5 +177,5 @@ def size_of(message: Published) -> int:
     """What a message counts towards ``max_retained_bytes``."""
     data = message.data
     if isinstance(data, str) and not data.isascii():
-        return MESSAGE_BYTES + len(data.encode("utf-8", "surrogatepass"))
+        return MESSAGE_BYTES + len(data.encode())
     return MESSAGE_BYTES + len(data)

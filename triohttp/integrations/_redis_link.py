@@ -5,7 +5,7 @@ PubSub: the pool loses a slot for every connection that dies while it is lent or
 PubSub connects again and tells nobody.
 
 Rule 1: an absent Redis ends nothing: what goes wrong is stored, told once, and tried again with growing pauses.
-Rule 2: who asks while there is no connection gets one attempt, which all who ask share.
+Rule 2: who asks while there is no connection gets an attempt that begins from then on; all who wait share it.
 Rule 3: nothing of the address but host and port is ever shown; it may hold a password.
 """
 
@@ -38,6 +38,8 @@ __all__ = ["Part", "RedisLink", "Script"]
 
 log = logging.getLogger("triohttp.broadcast")
 
+LEAST_PAUSE_SECONDS = 0.02
+"""Between two attempts, even when somebody waits for the second."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 SELDOM_SECONDS = 5.0
@@ -139,18 +141,20 @@ class RedisLink:
         self._connect_seconds = connect_seconds
         self._ping_seconds = ping_seconds
         self._connection: BaseConnection | None = None
+        self._begun = 0
+        """How many attempts to connect have begun."""
         self._attempt = trio.Event()
-        """Set when the attempt to connect that is made now, or next, has ended."""
+        """Set when the attempt that is made now, or next, has ended."""
         self._hurry = trio.Event()
-        self._failed_at = -math.inf
         self._failure: BaseException | None = None
         self._told_away = False
         self._said_at: dict[str, float] = {}
 
     @property
-    def connected(self) -> bool:
-        """True while there is a connection."""
-        return self._connection is not None
+    def connection(self) -> BaseConnection | None:
+        """The connection, if there is one that has not begun to end."""
+        connection = self._connection
+        return connection if connection is not None and connection.usable else None
 
     @asynccontextmanager
     async def open(self, greet: Callable[[], None], *parts: Part) -> AsyncIterator[None]:
@@ -161,7 +165,6 @@ class RedisLink:
             parts: tasks that use a connection, each begun with every new one; when one ends, so does the connection.
         """
         failure: BaseException | None = None
-        self._failed_at = -math.inf
         try:
             async with trio.open_nursery() as nursery:
                 first = self._attempt
@@ -176,42 +179,51 @@ class RedisLink:
                 nursery.cancel_scope.cancel(reason="the connection is not needed any more")
         except BaseExceptionGroup as group:
             raise first_of(group) from None
+        finally:
+            self._begun += 1  # there will be no other attempt
+            self._end_attempt()
         if failure is not None:
             raise failure
 
-    async def run_script(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+    async def run_script(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[str | bytes | int],
+        *,
+        over: BaseConnection | None = None,
+    ) -> Any:
         """Run a script and return its answer.
 
+        Args:
+            over: the connection to use; None means the one that there is, or the next one.
         Cancellation: the script may have run.
         Raises:
             ConnectError: there is no connection, and the attempt to make one failed.
-            DisconnectedError: the connection ended before the answer; ``sent`` is true when the script may have run.
+            DisconnectedError: the connection ended before the answer; the script may have run.
             TransportError: Redis refused, because it is full or read-only for example.
         """
-        connection = self._connection or await self._reach()
-        sent = False
+        connection = over or self.connection or await self._reach()
         try:
-            request = connection.create_request(b"EVALSHA", script.digest, len(keys), *keys, *arguments, decode=False)
-            sent = True
             try:
-                return await request
+                return await connection.create_request(
+                    b"EVALSHA", script.digest, len(keys), *keys, *arguments, decode=False
+                )
             except NoScriptError:  # Redis forgets its scripts when it ends
-                request = connection.create_request(b"EVAL", script.text, len(keys), *keys, *arguments, decode=False)
-                return await request
+                return await connection.create_request(
+                    b"EVAL", script.text, len(keys), *keys, *arguments, decode=False
+                )
         except GONE as exc:
-            message = f"the connection to Redis at {self.address} was lost"
-            raise DisconnectedError(message, phase="redis", sent=sent, safe_to_retry=not sent) from exc
+            message = f"the connection to Redis at {self.address} was lost before the answer"
+            raise DisconnectedError(message, phase="redis", sent=True) from exc
         except RedisError as exc:
             message = f"Redis at {self.address} refused: {reason_of(exc)}"
             raise TransportError(message, phase="redis", sent=True) from exc
 
     def tell(self, command: bytes, *arguments: bytes) -> None:
         """Send a command that has no answer but pushes; without a connection it is dropped."""
-        if self._connection is not None:
-            try:
-                self._connection.send_command(command, *arguments)
-            except GONE:
-                pass  # the connection is ending
+        if (connection := self.connection) is not None:
+            connection.send_command(command, *arguments)
 
     def unreachable(self) -> ConnectError:
         """Return the error for whoever needs a connection when there is none."""
@@ -245,12 +257,14 @@ class RedisLink:
                 reason = reason_of(self._failure)
                 self._told_away = self.say(logging.WARNING, "Redis at %s is away, trying until it is back: %s", reason)
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10))
+            await trio.sleep(LEAST_PAUSE_SECONDS)
             with trio.move_on_after(pause * random.uniform(0.5, 1.0)):
                 await self._hurry.wait()
             self._hurry = trio.Event()
 
     async def _connect(self, greet: Callable[[], None], parts: Sequence[Part]) -> None:
         """Make one connection and use it to its end; why it ended is left in ``_failure``."""
+        self._begun += 1
         async with trio.open_nursery() as nursery:
 
             async def run(part: Part, connection: BaseConnection) -> None:
@@ -273,19 +287,21 @@ class RedisLink:
                     await nursery.start(connection.run)
             except AWAY as exc:
                 self._failure = exc
-                self._failed_at = trio.current_time()
                 nursery.cancel_scope.cancel(reason="there is no connection to Redis")
             else:
                 self._connection = connection
                 greet()
                 for part in (*parts, self._ping):
                     nursery.start_soon(run, part, connection)
-            self._attempt.set()
-            self._attempt = trio.Event()
+            self._end_attempt()
             try:
                 await trio.sleep_forever()
             finally:
                 self._connection = None
+
+    def _end_attempt(self) -> None:
+        self._attempt.set()
+        self._attempt = trio.Event()
 
     async def _ping(self, connection: BaseConnection) -> None:
         """Notice a connection that is silent because it is dead."""
@@ -295,19 +311,21 @@ class RedisLink:
                 await connection.create_request(b"PING")
 
     async def _reach(self) -> BaseConnection:
-        """Return a connection, after one more attempt unless there has just been one."""
+        """Return the connection that there is after an attempt that begins from now on."""
         await trio.lowlevel.checkpoint()
-        if self._connection is None and trio.current_time() - self._failed_at > FIRST_PAUSE_SECONDS:
+        begun = self._begun
+        while (connection := self.connection) is None:
+            attempt = self._attempt
             self._hurry.set()
-            await self._attempt.wait()
-        if self._connection is None:
-            raise self.unreachable()
-        return self._connection
+            await attempt.wait()
+            if self.connection is None and self._begun > begun:
+                raise self.unreachable()
+        return connection
 
 
 def reason_of(error: BaseException | None) -> str:
     """Say why, in one line; coredis puts the cause behind what it raises itself."""
-    while isinstance(error, LostError) and error.__cause__ is not None:
+    while isinstance(error, LostError) and str(error.__cause__ or ""):
         error = error.__cause__
     return clip(str(error) or type(error).__name__)[1:-1]
 

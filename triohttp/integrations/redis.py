@@ -182,7 +182,7 @@ class RedisEngine:
     @property
     def connected(self) -> bool:
         """True while there is a connection to Redis."""
-        return self._link.connected
+        return self._link.connection is not None
 
     @asynccontextmanager
     async def open(self, sink: BroadcastSink) -> AsyncIterator[None]:
@@ -220,9 +220,9 @@ class RedisEngine:
             DisconnectedError: the connection was lost before the answer; the message may have been published.
             TransportError: Redis refused, because it is full or read-only for example.
         """
-        kind = "s" if isinstance(data, str) else "b"
+        kind, content = ("s", data.encode()) if isinstance(data, str) else ("b", data)
         keys = (self._hub, self._topics, self._streams + topic)
-        arguments = (topic, self._channels + topic.encode(), self._streams, kind, data, _new_epoch(), *self._bounds)
+        arguments = (topic, self._channels + topic.encode(), self._streams, kind, content, _new_epoch(), *self._bounds)
         epoch, seq = await self._link.run_script(PUBLISH, keys, arguments)
         position = BroadcastPosition(epoch.decode(), int(seq))
         self._remember(topic, position)
@@ -238,11 +238,12 @@ class RedisEngine:
             ConnectError, DisconnectedError: Redis is away.
         """
         while True:
-            if not self._link.connected:
+            connection = self._link.connection
+            if connection is None:
                 await trio.lowlevel.checkpoint()
                 raise self._link.unreachable()
             epoch = self._epoch
-            history = await self._read_history(topics, after, max_messages)
+            history = await self._read_history(connection, topics, after, max_messages)
             if self._epoch != epoch:
                 continue  # it changed while the answer was on its way, which may be older than the change
             self._check_epoch(history.position.epoch)
@@ -287,12 +288,12 @@ class RedisEngine:
         elif position.seq > reached:
             self._deliver(position, Published(str(position), topic, data), recovered=False)
 
-    async def _catch_up(self, _connection: BaseConnection) -> None:
+    async def _catch_up(self, connection: BaseConnection) -> None:
         """Read what was missed whenever something was, and deliver live as long as nothing is missing."""
         while True:
             self._live = False
             self._missing = trio.Event()
-            while not await self._read_missing():
+            while not await self._read_missing(connection):
                 pass
             self._live = True
             self._link.is_back()
@@ -300,12 +301,13 @@ class RedisEngine:
             self._sink.resume()
             await self._missing.wait()
 
-    async def _read_missing(self) -> bool:
+    async def _read_missing(self, connection: BaseConnection) -> bool:
         """Read one piece of what was missed, and return whether it was the last."""
         assert self._sink is not None
         self._dropped = None
         epoch = self._epoch
-        history = await self._read_history(list(self._followed), self._position, PAGE_MESSAGES, self._known)
+        topics = list(self._followed)
+        history = await self._read_history(connection, topics, self._position, PAGE_MESSAGES, self._known)
         if self._epoch == epoch:
             self._check_epoch(history.position.epoch)
         if epoch not in (None, self._epoch):
@@ -324,7 +326,12 @@ class RedisEngine:
         return dropped is None or (dropped.epoch == position.epoch and dropped.seq <= position.seq)
 
     async def _read_history(
-        self, topics: Sequence[str], after: BroadcastPosition | None, max_messages: int, known: Known | None = None
+        self,
+        connection: BaseConnection,
+        topics: Sequence[str],
+        after: BroadcastPosition | None,
+        max_messages: int,
+        known: Known | None = None,
     ) -> BroadcastReplay:
         """Ask Redis for a piece of history, in the order of the hub.
 
@@ -337,7 +344,7 @@ class RedisEngine:
         epoch, seq = after or NOWHERE
         keys = [self._hub, self._topics, self._streams + known_topic, *(self._streams + topic for topic in topics)]
         arguments: list[str | bytes | int] = [_new_epoch(), epoch, seq, count, self._control, *known_position, *topics]
-        answer = await self._link.run_script(REPLAY, keys, arguments)
+        answer = await self._link.run_script(REPLAY, keys, arguments, over=connection)
         return _history_of(topics, count, *answer)
 
     # -- what is known -------------------------------------------------------------------------------------------------
