@@ -50,7 +50,6 @@ class Keeper:
         self._leaving = leaving
         self._going_away = False
         self._close_until = math.inf
-        self._pinged_at: float | None = None
         self._listening_from: float | None = None  # since when the keeper reads
         self._ping_due = False
         self._sending: trio.CancelScope | None = None
@@ -119,7 +118,7 @@ class Keeper:
         """Give the peer its time again: the loop stood still, and nobody was heard because nobody listened."""
         link = self._link
         now = link.read_began = trio.current_time()
-        self._pinged_at = None  # it was silent for long enough to be pinged again at once
+        link.pinged_at = None  # it was silent for long enough to be pinged again at once
         if self._listening_from is not None:
             self._listening_from = now
         if link.sending_since is not None:
@@ -153,9 +152,11 @@ class Keeper:
             self._listening_from = now if self._listening_from is None else self._listening_from
         else:
             self._listening_from = None
-        if self._pinged_at is not None and link.heard_at >= self._pinged_at:
-            self._pinged_at = None
-        if self._pinged_at is None:
+        if link.wire.closing:  # nothing may be said any more, and whoever closes waits for so long and no longer
+            return wake
+        if link.pinged_at is not None and link.heard_at >= link.pinged_at:
+            link.pinged_at = None
+        if link.pinged_at is None:
             due = link.heard_at + timeouts.ping_seconds
             if now >= due:
                 self._ping_due = link.due = True  # whoever has the turn rings when it is free
@@ -164,7 +165,7 @@ class Keeper:
             listening = (
                 link.read_began if link.reading else now if self._listening_from is None else self._listening_from
             )
-            due = max(self._pinged_at, listening) + timeouts.pong_seconds
+            due = max(link.pinged_at, listening) + timeouts.pong_seconds
             if now >= due:
                 seconds = timeouts.pong_seconds
                 link.lose(f"the peer was not heard of for pong_seconds={seconds:g} after a ping", reply=1011)
@@ -187,7 +188,7 @@ class Keeper:
                     data, link.pong = link.wire.send_pong(link.pong), None
                 if self._ping_due:
                     self._ping_due = False
-                    self._pinged_at = trio.current_time()
+                    link.pinged_at = trio.current_time()
                     data += link.wire.send_ping(b"")
                 if self._going_away:
                     data += link.wire.send_close(GOING_AWAY)

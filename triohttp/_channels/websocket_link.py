@@ -62,6 +62,7 @@ class Link:
         "nap",
         "noticed",
         "over",
+        "pinged_at",
         "pings",
         "pong",
         "program_closed",
@@ -92,7 +93,8 @@ class Link:
         # receiving
         self.receiving = False  # the program is in receive()
         self.reading = False  # somebody is in the stream's receive_some()
-        self.read_began = 0.0
+        self.read_began = 0.0  # kept while a pong is awaited
+        self.pinged_at: float | None = None  # by the keeper, while nothing was heard since
         self.heard_at = trio.current_time()
         self.held: Piece | None = None
         self.taken = 0
@@ -150,7 +152,8 @@ class Link:
         Cancellation: resumable, where the stream's own receive is.
         """
         self.reading = True
-        self.read_began = trio.current_time()
+        if self.pinged_at is not None:
+            self.read_began = trio.current_time()
         try:
             data = await self.stream.receive_some(READ_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:

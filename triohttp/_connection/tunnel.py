@@ -58,17 +58,18 @@ class Tunnel(trio.abc.HalfCloseableStream):
         Cancellation: fatal when it had to wait.
         """
         await trio.lowlevel.checkpoint_if_cancelled()  # the transport yields fully when it waits, or once a millisecond
-        async with self._sole_turn():
-            try:
-                await self._connection.transmit(bytes(memoryview(data)))
-            except DisconnectedError as exc:
-                raise trio.BrokenResourceError(str(exc)) from exc
+        turn = self._take_turn()
+        try:
+            await self._connection.transmit(data if data.__class__ is bytes else bytes(memoryview(data)))
+        except DisconnectedError as exc:
+            raise trio.BrokenResourceError(str(exc)) from exc
+        finally:
+            turn.give_back()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return after a checkpoint: what the kernel would take is only known by sending."""
         await trio.lowlevel.checkpoint()
-        async with self._sole_turn():
-            pass
+        self._take_turn().give_back()
 
     async def send_eof(self) -> None:
         """Close the sending half; again is harmless."""
@@ -76,18 +77,23 @@ class Tunnel(trio.abc.HalfCloseableStream):
         if self._eof_sent:
             self._check_open()
             return
-        async with self._sole_turn():
+        turn = self._take_turn()
+        try:
             self._eof_sent = True
             await self._connection.transport.send_eof()
+        finally:
+            turn.give_back()
 
-    def _sole_turn(self) -> SendTurn:
-        """Return the turn to send, for ``async with``; a stream has one sender at a time, who does not wait for it."""
+    def _take_turn(self) -> SendTurn:
+        """Take the turn to send, which is to be given back; a stream has one sender at a time, who does not wait."""
         self._check_open()
         if self._connection.send_turn.taken:
             raise trio.BusyResourceError("another task is already sending on this stream")
         if self._eof_sent:
             raise trio.ClosedResourceError("send_eof was called before")
-        return self._connection.send_turn
+        turn = self._connection.send_turn
+        turn.taken = True
+        return turn
 
     def _check_open(self) -> None:
         if self._connection.closed:
