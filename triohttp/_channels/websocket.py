@@ -141,7 +141,6 @@ class WebSocket(trio.abc.Channel[Message]):
             trio.BusyResourceError: another task is receiving.
         Source: RFC 6455 §5.4, §5.6, §7.1.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()  # the stream's receive checkpoints fully where it waits
         self._begin_receiving()
         link = self._link
         try:
@@ -185,7 +184,6 @@ class WebSocket(trio.abc.Channel[Message]):
         return MessageChunks(self)
 
     async def _next_chunk(self, first: bool) -> Piece:
-        await trio.lowlevel.checkpoint_if_cancelled()
         self._begin_receiving()
         try:
             if self._parts is not None:
@@ -216,18 +214,21 @@ class WebSocket(trio.abc.Channel[Message]):
     async def _next_piece(self) -> Piece:
         """Return the next piece of a message; raise when there will be none."""
         link = self._link
+        if link.held is not None or link.wire.unread:  # else it is waited for, which is a checkpoint
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if perf_counter() - self._last_yield > YIELD_SECONDS:
+                await trio.lowlevel.checkpoint()
+                self._last_yield = perf_counter()
         while True:
             piece = link.held
             if piece is not None:
                 link.held = None
                 link.stirred = False
-            elif not link.reading:
-                piece = link.advance()
-            if piece is not None:
-                if perf_counter() - self._last_yield > YIELD_SECONDS:
-                    await trio.lowlevel.cancel_shielded_checkpoint()  # the piece is out of the wire: it is delivered
-                    self._last_yield = perf_counter()
                 return piece
+            if not link.reading:
+                piece = link.advance()
+                if piece is not None:
+                    return piece
             if link.ending is not None:
                 await trio.lowlevel.checkpoint()
                 raise link.no_more()

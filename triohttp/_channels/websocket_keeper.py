@@ -24,7 +24,7 @@ from .websocket_link import READ_BYTES, Ending, Link
 
 __all__ = ["GOODBYE_SECONDS", "LOOK_SECONDS", "Keeper"]
 
-LOOK_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 0.1
 """How long a program may be away before the keeper reads for it."""
 GOODBYE_SECONDS: Final = 1.0
 """How long a last frame may take, and the peer to end its stream after it."""

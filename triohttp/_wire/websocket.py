@@ -115,6 +115,11 @@ class WebSocketWire:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
+    @property
+    def unread(self) -> int:
+        """Bytes that have come in and belong to no whole frame yet; without any there is no event."""
+        return self._guard.unread
+
     def receive(self, data: bytes) -> None:
         """Take bytes of the peer; what comes after its end is thrown away."""
         if not self._ended:
