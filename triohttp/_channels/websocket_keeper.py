@@ -182,6 +182,7 @@ class Keeper:
             link.due = False
             try:
                 if link.wire.closing or link.ending is not None:
+                    self._ping_due = False
                     return
                 data = b""
                 if link.pong is not None:
