@@ -258,6 +258,21 @@ async def test_pings_that_are_spread_out_are_no_flood(autojump_clock: Clock) -> 
 # -- the heartbeat -----------------------------------------------------------------------------------------------------
 
 
+async def test_a_close_in_the_moment_of_a_ping_ends_as_any_other(autojump_clock: Clock) -> None:
+    """Whichever task comes first: the close goes out, is waited for, and the loop stays free for others."""
+    for _ in range(20):
+        async with FramePeer.of(Role.SERVER) as (websocket, peer), trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def answer() -> None:
+                assert await peer.receive_close() == 1000
+                await peer.send(close(1000, mask=True))
+
+            await trio.sleep(20)
+            await websocket.aclose()
+            assert (websocket.close_code, websocket.closed_by) == (1000, "self")
+
+
 @pytest.mark.parametrize("receives", [True, False])
 async def test_a_dead_peer_is_found(autojump_clock: Clock, receives: bool) -> None:
     """After 20 seconds of silence it is pinged, 20 seconds later it is dead, whether or not the program receives."""
