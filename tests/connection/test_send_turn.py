@@ -3,7 +3,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from triohttp._connection.turn import SendTurn
+from triohttp._turn import SendTurn
 
 
 async def test_turns_are_taken_in_order_of_asking(nursery: trio.Nursery) -> None:

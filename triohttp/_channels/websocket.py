@@ -235,6 +235,8 @@ class WebSocket(trio.abc.Channel[Message]):
             if link.reading:
                 await link.waiting.park()
             else:
+                if link.stirred:
+                    link.calm()
                 await link.fill()
                 self._last_yield = perf_counter()
 
@@ -261,10 +263,11 @@ class WebSocket(trio.abc.Channel[Message]):
         if self._manager is None:
             raise RuntimeError("a WebSocket is used inside its `async with` block")
         link = self._link
-        try:
-            link.turn.acquire_nowait()
-        except trio.WouldBlock:
-            await link.turn.acquire()
+        turn = link.turn
+        if turn.taken:
+            await turn.take()
+        else:
+            turn.taken = True
         try:
             link.check_open()
             if len(value) * (1 if isinstance(value, bytes) else 4) <= FRAGMENT_BYTES:

@@ -93,8 +93,9 @@ class Keeper:
         now = trio.current_time()
         reads = not link.receiving and link.held is None and (link.closing or link.taken == self._ticks)
         wake = self._next_deadline(now, reads)
-        if link.ending is not None or (self._ping_due and not link.turn.locked()):
+        if link.ending is not None or (self._ping_due and not link.turn.taken):
             return
+        link.planned = wake
         if link.receiving:
             link.stirred = False
         elif link.held is None and not reads:
@@ -176,7 +177,7 @@ class Keeper:
     async def _send_due(self) -> None:
         """Send the control frames that wait, unless somebody else is sending: then they wait for that."""
         link = self._link
-        if not link.due or link.turn.locked():
+        if not link.due or link.turn.taken:
             return
         async with link.turn:
             link.due = False

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from triohttp._turn import SendTurn
 from triohttp._values.limits import Timeouts, WireLimits
 from triohttp._values.message import Address, ConnectionInfo, TLSInfo
 from triohttp._values.service import OnDisconnect
@@ -33,7 +34,6 @@ from triohttp._wire.h1 import H1Wire
 from triohttp.errors import DisconnectedError, WriteTimeout
 
 from .transport import SocketTransport, StreamTransport, Transport, Woken, transport_for
-from .turn import SendTurn
 
 if TYPE_CHECKING:
     from .timer import Entry, Timer

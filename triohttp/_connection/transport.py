@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol, TypeAlias
@@ -37,6 +38,15 @@ LOOK_BYTES = 64 * 1024
 ABORTIVE = struct.pack("ii", 1, 0)
 
 
+class _Yielded(threading.local):
+    """When a task of this thread last yielded here, whichever it was: while one does not yield, none other can either."""
+
+    at = 0.0
+
+
+_yielded = _Yielded()
+
+
 class Woken(Exception):  # control flow inside this room, never seen outside
     """A wait was woken; ``why`` says what for."""
 
@@ -54,7 +64,7 @@ class Pace(Protocol):
 class SocketTransport:
     """A connected, non-blocking standard-library socket, used directly."""
 
-    __slots__ = ("_last_yield", "_read_why", "_write_why", "closed", "reading", "sock", "writing")
+    __slots__ = ("_read_why", "_write_why", "closed", "reading", "sock", "writing")
 
     watchable = True
 
@@ -65,7 +75,6 @@ class SocketTransport:
         self.writing = False
         self._read_why: str | None = None
         self._write_why: str | None = None
-        self._last_yield = 0.0
 
     async def receive(self, max_bytes: int) -> bytes:
         """Wait for bytes and return them; ``b""`` is the end of the peer's stream."""
@@ -95,7 +104,7 @@ class SocketTransport:
         finally:
             self.reading = False
             self._read_why = None
-            self._last_yield = perf_counter()
+            _yielded.at = perf_counter()
 
     def receive_nowait(self, max_bytes: int) -> bytes | None:
         """Return what is there now, ``b""`` at the end of the stream, None when nothing is."""
@@ -120,9 +129,9 @@ class SocketTransport:
             raise trio.BrokenResourceError(f"the peer is gone: {exc}") from exc
         if sent != len(data):
             await self._send_rest(memoryview(data)[sent:], sent, pace)
-        elif perf_counter() - self._last_yield > YIELD_SECONDS:
+        elif perf_counter() - _yielded.at > YIELD_SECONDS:
             await cancel_shielded_checkpoint()  # everything is sent: a cancellation is for whatever comes next
-            self._last_yield = perf_counter()
+            _yielded.at = perf_counter()
 
     async def _send_rest(self, rest: memoryview, progress: int, pace: Pace | None) -> None:
         self.writing = True
@@ -150,7 +159,7 @@ class SocketTransport:
         finally:
             self.writing = False
             self._write_why = None
-            self._last_yield = perf_counter()
+            _yielded.at = perf_counter()
 
     def wake_reader(self, why: str) -> None:
         """Make a receive that waits raise ``Woken(why)``."""

@@ -10,11 +10,11 @@ from operator import index
 
 import trio
 
+from triohttp._turn import SendTurn
 from triohttp.errors import DisconnectedError
 
 from .connection import CONTENT_READ_BYTES, Connection
 from .transport import Woken
-from .turn import SendTurn
 
 __all__ = ["Tunnel"]
 

@@ -1,4 +1,4 @@
-"""Whose turn it is to send: a lock that costs nothing when nobody contends.
+"""Whose turn it is to send: a lock that costs nothing when nobody contends; connections and channels both need one.
 
 ``trio.Lock`` as a context manager checkpoints fully each time, 8 µs; an answer has one or two turns, and its send is a
 cancellation point already.
