@@ -319,7 +319,7 @@ async def test_a_client_is_told_what_a_server_answered_instead(network: Network)
     ],
 )
 async def test_an_answer_that_is_none_to_the_request_opens_nothing(accept: bytes, fields: bytes) -> None:
-    """A wrong accept key, a subprotocol or an extension that was not offered: an error, and the connection is closed."""
+    """A wrong accept key, a subprotocol or an extension that was not offered: an error, and the connection closes."""
     import base64
     import hashlib
 

@@ -124,7 +124,7 @@ async def test_a_cancelled_receive_loses_nothing(pieces: list[str]) -> None:
 
 
 async def test_a_large_message_can_be_taken_in_chunks(autojump_clock: trio.testing.MockClock) -> None:
-    """Chunks come as the frames do, before the message is complete; its end ends the loop, and the next one is whole."""
+    """Chunks come as the frames do, before the message is complete; its end ends the loop, the next one is whole."""
     async with FramePeer.of(Role.SERVER) as (websocket, peer):
         await peer.send(frame(TEXT, "one ", fin=False, mask=True))
         chunks = websocket.receive_chunks()
@@ -177,7 +177,7 @@ async def test_pings_are_answered_while_the_program_is_elsewhere(autojump_clock:
 
 
 async def test_a_program_that_has_just_received_is_away_too(autojump_clock: trio.testing.MockClock) -> None:
-    """A keeper that was busy in the moment in which a message was delivered still looks whether the program comes back."""
+    """A keeper that was busy when a message was delivered still looks whether the program comes back."""
     async with FramePeer.of(Role.SERVER) as (websocket, peer), trio.open_nursery() as nursery:
         nursery.start_soon(websocket.receive)
         await trio.sleep(1)

@@ -308,7 +308,7 @@ async def test_a_peer_that_answers_lives(autojump_clock: Clock) -> None:
 
 
 async def test_time_that_the_program_spends_is_not_held_against_the_peer(autojump_clock: Clock) -> None:
-    """A program that is away for minutes with a message held for it finds its WebSocket alive, and the pong behind it."""
+    """A program that is away for minutes with a message held for it finds its WebSocket alive, the pong behind it."""
     async with FramePeer.of(Role.SERVER, max_buffer_bytes=1000) as (websocket, peer), trio.open_nursery() as nursery:
 
         @nursery.start_soon

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import trio
-
 from triohttp import WebSocket
 from triohttp.lowlevel import Role
 from triohttp.testing import MemoryStream, memory_stream_pair

@@ -39,7 +39,7 @@ ABORTIVE = struct.pack("ii", 1, 0)
 
 
 class _Yielded(threading.local):
-    """When a task of this thread last yielded here, whichever it was: while one does not yield, none other can either."""
+    """When a task of this thread last yielded here, whichever it was: while one does not, none other can either."""
 
     at = 0.0
 
