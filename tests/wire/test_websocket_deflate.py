@@ -76,7 +76,7 @@ ACCEPTED: dict[str, tuple[PerMessageDeflate, str, Agreement]] = {
     f"{NAME}; SERVER_MAX_WINDOW_BITS=9": (LARGE, f"{NAME}; server_max_window_bits=9", Agreement(server_window_bits=9)),
     f"{NAME}; server_max_window_bits=15; client_max_window_bits=15": (
         LARGE,
-        f"{NAME}; client_max_window_bits=15",
+        f"{NAME}; server_max_window_bits=15; client_max_window_bits=15",
         Agreement(),
     ),
     f"x-webkit-deflate-frame; no_context_takeover, {NAME}": (LARGE, NAME, Agreement()),

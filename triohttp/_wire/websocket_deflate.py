@@ -91,7 +91,7 @@ def accept_offer(field: str, options: PerMessageDeflate) -> tuple[str, Agreement
         client_takeover = keep and "client_no_context_takeover" not in offered
         if not client_takeover:
             answer.append("client_no_context_takeover")
-        if server_bits < 15:
+        if server_bits < 15 or "server_max_window_bits" in offered:  # to accept one is to name one (§7.1.2.1)
             answer.append(f"server_max_window_bits={server_bits}")
         client_bits = 15
         if "client_max_window_bits" in offered:  # only then may a server name one (§7.1.2.2)
