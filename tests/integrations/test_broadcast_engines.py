@@ -103,6 +103,17 @@ async def test_a_reader_comes_back_with_its_last_id(make_hub: MakeHub) -> None:
             assert items == [str(number) for number in range(4, 33) if number % 3 != 2]
 
 
+async def test_history_of_uneven_topics_is_in_order(make_hub: MakeHub) -> None:
+    """Read in small pieces, topics of which one is long before the other begins still come in the one order."""
+    async with make_hub() as hub:
+        order = "a" * 30 + "b" * 30 + "ab" * 5 + "c" + "a" * 10
+        ids = [await hub.publish(topic, str(number)) for number, topic in enumerate(order)]
+        for max_pending in (1, 4, 7, 1000):
+            async with hub.subscribe("a", "b", "c", after=ids[4], max_pending=max_pending) as subscription:
+                items = data_of(await receive_until(subscription, str(len(order) - 1)))
+                assert items == [str(number) for number in range(5, len(order))]
+
+
 async def test_coming_back_while_others_publish(make_hub: MakeHub) -> None:
     """Readers that come back in the middle of a stream of messages get each of them once and in order."""
     async with make_hub() as hub:

@@ -19,7 +19,7 @@ from broadcast_checks import check_received, receive_count, receive_until
 
 from triohttp import Broadcast, Gap, Published, Subscription
 from triohttp.errors import ConnectError, DisconnectedError, TransportError
-from triohttp.integrations.redis import RedisEngine
+from triohttp.integrations.redis import PUBLISH, RedisEngine
 from triohttp.testing import CertificateAuthority, SweepRun, cancel_sweep
 
 if TYPE_CHECKING:
@@ -212,6 +212,20 @@ async def test_a_server_from_an_old_snapshot_is_told(redis_server: RedisServer) 
                 assert data_of(await receive_until(returning, "new")) == ["(a: epoch)", "saved", "new"]
 
 
+async def test_a_forgotten_topic_is_no_lost_message(redis_server: RedisServer) -> None:
+    """That the newest message a process knows was forgotten by the bounds does not look like a server that lost it."""
+    engine = RedisEngine(redis_server.url, max_topics=1)
+    async with Broadcast(engine) as hub, hub_at(redis_server.url, max_topics=1) as other, hub.subscribe("a") as reader:
+        await other.publish("a", "1")
+        assert data_of(await receive_count(reader, 1)) == ["1"]
+        await other.publish("b", "elsewhere")
+        redis_server.cut()
+        await wait_connected(engine, False)
+        await wait_connected(engine)
+        await other.publish("a", "2")
+        assert data_of(await receive_count(reader, 1)) == ["2"]
+
+
 async def test_publishing_while_redis_is_away(redis_server: RedisServer) -> None:
     """It fails at once and says that nothing was published; the first one after Redis is back succeeds."""
     engine = RedisEngine(redis_server.url)
@@ -272,6 +286,22 @@ async def test_a_refusal_is_told(redis_server: RedisServer) -> None:
         redis_server.cli("config", "set", "maxmemory", "0")
         await hub.publish("a", "3")
         assert data_of(await receive_count(reader, 2)) == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("topics", "expected"), [("aba", ["1", "unseen", "2", "3", "4"]), ("baa", ["1", "2", "(a: expired)", "3", "4"])]
+)
+async def test_a_hole_is_noticed_without_any_cut(redis_server: RedisServer, topics: str, expected: list[str]) -> None:
+    """A message that was retained and never pushed comes with the next one, or is told where it is too late for it."""
+    async with hub_at(redis_server.url) as hub, hub.subscribe("a", "b") as reader:
+        await hub.publish("a", "1")
+        assert data_of(await receive_count(reader, 1)) == ["1"]
+        keys = ["{triohttp}:hub", "{triohttp}:topics", "{triohttp}:stream:a"]
+        unseen = ["a", "elsewhere", "{triohttp}:stream:", "s", "unseen", "-", "1000", "1000", "86400000000"]
+        redis_server.cli("eval", PUBLISH.text.decode(), "3", *keys, *unseen)
+        for number, topic in enumerate(topics, 2):
+            await hub.publish(topic, str(number))
+        assert ["1", *data_of(await receive_until(reader, "4"))] == expected
 
 
 async def test_forgotten_scripts_are_sent_again(redis_server: RedisServer) -> None:

@@ -164,7 +164,7 @@ class RedisEngine:
         self._channels = f"{tag}:{self._link.address.db}:topic:".encode()
         self._sink: BroadcastSink | None = None
         self._followed: dict[str, int | None] = {}
-        """Topic -> up to where its first reader has read the history; None before that."""
+        """Topic -> up to where all that was published on it has been seen; None before its first reader has."""
         self._epoch: str | None = None
         self._position: BroadcastPosition | None = None
         """Up to here everything on the followed topics has been delivered; None before the first connection."""
@@ -247,9 +247,8 @@ class RedisEngine:
             if self._epoch != epoch:
                 continue  # it changed while the answer was on its way, which may be older than the change
             self._check_epoch(history.position.epoch)
-            for topic in topics:
-                if topic in self._followed and self._followed[topic] is None:
-                    self._followed[topic] = history.position.seq
+            if history.complete:
+                self._see(history.position.seq, topics, first=True)
             return history
 
     # -- the parts of the work on a connection -------------------------------------------------------------------------
@@ -272,6 +271,7 @@ class RedisEngine:
             if payload.decode(errors="replace") != self._epoch:
                 self._lose_track()
             return
+        assert self._sink is not None
         topic = channel.removeprefix(self._channels).decode()
         arrived = _read_message(payload)
         if arrived is None or topic not in self._followed:
@@ -280,12 +280,15 @@ class RedisEngine:
         if not self._live or self._position is None:
             self._dropped = position
             return
-        covered = self._followed[topic]
+        seen = self._followed[topic]
         reached = self._position.seq
-        if position.epoch != self._position.epoch or (covered is not None and before > max(covered, reached)):
+        missed = seen is not None and before > seen
+        if position.epoch != self._position.epoch or (missed and before > reached):
             self._dropped = position
             self._lose_track()
         elif position.seq > reached:
+            if missed:  # newer ones of other topics have been delivered, so it is too late to put it in order
+                self._sink.gap(Gap(topic, "expired"))
             self._deliver(position, Published(str(position), topic, data), recovered=False)
 
     async def _catch_up(self, connection: BaseConnection) -> None:
@@ -318,6 +321,7 @@ class RedisEngine:
         for seq, message in history.messages:
             self._deliver(BroadcastPosition(history.position.epoch, seq), message, recovered=True)
         self._position = history.position
+        self._see(history.position.seq, topics)
         return history.complete and self._is_newest(history.position)
 
     def _is_newest(self, position: BroadcastPosition) -> bool:
@@ -352,8 +356,15 @@ class RedisEngine:
     def _deliver(self, position: BroadcastPosition, message: Published, *, recovered: bool) -> None:
         assert self._sink is not None
         self._position = position
+        self._see(position.seq, (message.topic,))
         self._remember(message.topic, position)
         self._sink.deliver(position.seq, message, recovered=recovered)
+
+    def _see(self, seq: int, topics: Sequence[str], *, first: bool = False) -> None:
+        """Note up to where the messages of topics have been seen; ``first`` for topics of which nothing is known."""
+        for topic in topics:
+            if topic in self._followed and (self._followed[topic] is None) is first:
+                self._followed[topic] = seq
 
     def _lose_track(self) -> None:
         """Deliver nothing more before what is missing has been read."""
