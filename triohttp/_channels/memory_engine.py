@@ -22,7 +22,7 @@ from .broadcast_engine import BroadcastPosition, BroadcastReplay, BroadcastSink,
 __all__ = ["MemoryEngine"]
 
 MESSAGE_BYTES = 400
-"""What a retained message costs beside its data, measured."""
+"""What a retained message costs beside its data, measured and rounded up."""
 
 _seq_of = itemgetter(0)
 
