@@ -203,6 +203,19 @@ async def test_a_connection_that_ends_without_a_close_is_1006(how: str) -> None:
             await websocket.send("x")
 
 
+async def test_echoes_reach_a_peer_that_has_only_ended_its_sending() -> None:
+    """A peer that closes its half of the stream without a close frame is not reset: it gets what was sent to it."""
+    async with FramePeer.of(Role.SERVER) as (websocket, peer):
+        await peer.send(frame(TEXT, "one", mask=True))
+        await websocket.send(await websocket.receive())
+        await peer.stream.send_eof()
+        with pytest.raises(WebSocketClosedError):
+            await websocket.receive()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await peer.receive() == (TEXT, b"one")
+        assert await peer.receive() == (-1, b"")
+
+
 async def test_echoes_go_out_before_a_breach_is_answered() -> None:
     """Messages in front of a broken frame are delivered and can be answered; then 1002 goes out and the stream ends."""
     async with FramePeer.of(Role.SERVER) as (websocket, peer):

@@ -214,7 +214,8 @@ class Keeper:
                     await link.send_close(ending.reply, ending.reason if ending.by == "self" else "")
                 if ending.polite:
                     if link.wire.role is Role.SERVER and isinstance(stream, trio.abc.HalfCloseableStream):
-                        await stream.send_eof()
+                        async with link.turn:
+                            await stream.send_eof()
                     # Closing with something unread resets the connection, and takes the close frame with it.
                     while await stream.receive_some(READ_BYTES):
                         pass

@@ -176,7 +176,7 @@ class Link:
         finally:
             self.reading = False
         if not data:
-            self.lose("the connection ended without a close")
+            self._end(Ending(ABNORMAL, "the connection ended without a close", self._closer(), polite=True))
             return
         self.heard_at = trio.current_time()
         self.wire.receive(bytes(data))
@@ -271,7 +271,11 @@ class Link:
 
     def lose(self, reason: str, cause: Exception | None = None, *, reply: int | None = None) -> None:
         """End without a close of the peer's; what ended before stays as it was."""
-        self._end(Ending(ABNORMAL, reason, "self" if self.wire.closing else None, reply, cause=cause))
+        self._end(Ending(ABNORMAL, reason, self._closer(), reply, cause=cause))
+
+    def _closer(self) -> Literal["self"] | None:
+        """Return whose close frame there is while the peer's has not come."""
+        return "self" if self.wire.closing else None
 
     def _end(self, ending: Ending) -> None:
         if self.ending is None:
