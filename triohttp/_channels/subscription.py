@@ -125,14 +125,7 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         yielded = False
         self._receiving = True
         try:
-            while True:
-                if self._lost:
-                    topic = next(iter(self._lost))
-                    item: Published | Gap = Gap(topic, self._lost.pop(topic))
-                    break
-                if self._pending:
-                    item = self._pending.popleft()
-                    break
+            while (item := self._next_item()) is None:
                 self._check_open()
                 yielded = True
                 if self._state is _State.BEHIND:
@@ -201,6 +194,12 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
             trio.lowlevel.reschedule(task)
 
     # -- its own -------------------------------------------------------------------------------------------------------
+
+    def _next_item(self) -> Published | Gap | None:
+        if self._lost:
+            topic = next(iter(self._lost))
+            return Gap(topic, self._lost.pop(topic))
+        return self._pending.popleft() if self._pending else None
 
     def _check_open(self) -> None:
         if self._state is LIVE or self._state is _State.BEHIND:
