@@ -73,9 +73,6 @@ from triohttp._app.router import Mount as Mount
 from triohttp._app.router import Router as Router
 from triohttp._app.state import State as State
 from triohttp._app.state import StateKey as StateKey
-from triohttp._channels.websocket import Message as Message
-from triohttp._channels.websocket import MessageChunks as MessageChunks
-from triohttp._channels.websocket import WebSocket as WebSocket
 from triohttp._channels.broadcast import Broadcast as Broadcast
 from triohttp._channels.broadcast import BroadcastStatistics as BroadcastStatistics
 from triohttp._channels.broadcast_engine import BroadcastEngine as BroadcastEngine
@@ -86,6 +83,9 @@ from triohttp._channels.broadcast_engine import Gap as Gap
 from triohttp._channels.broadcast_engine import Published as Published
 from triohttp._channels.memory_engine import MemoryEngine as MemoryEngine
 from triohttp._channels.subscription import Subscription as Subscription
+from triohttp._channels.websocket import Message as Message
+from triohttp._channels.websocket import MessageChunks as MessageChunks
+from triohttp._channels.websocket import WebSocket as WebSocket
 from triohttp._client.client import Client as Client
 from triohttp._client.events import EventReceiver as EventReceiver
 from triohttp._client.links import Link as Link
