@@ -1,7 +1,7 @@
 """The WebSocket wire: frames to pieces of messages and back, for both ends (RFC 6455 §5).
 
-Frames are wsproto's; what it lets pass is stopped in an extension of ours, which sees each frame's header before any
-of its content is taken.
+Frames are wsproto's, but for small messages in one of them (``websocket_small``); what it lets pass is stopped in an
+extension of ours, which sees each frame's header before any of its content is taken.
 
 Rule 1: a bound is looked at when a header is read: nothing is buffered that will be refused.
 Rule 2: events come out one at a time, as they are asked for: what came before a broken frame is delivered, and can be
@@ -27,6 +27,7 @@ from triohttp._values.limits import WebSocketLimits
 
 from .events import Role
 from .websocket_deflate import Agreement, Deflater, Inflater, PerMessageDeflate
+from .websocket_small import SMALL_BYTES, read_small, write_small
 
 __all__ = [
     "FRAGMENT_BYTES",
@@ -91,7 +92,18 @@ class WebSocketWire:
         compression: how this end compresses; it decides about small messages only.
     """
 
-    __slots__ = ("_ended", "_events", "_frames", "_guard", "closing", "role")
+    __slots__ = (
+        "_ended",
+        "_events",
+        "_frames",
+        "_guard",
+        "_masks",
+        "_pieces",
+        "_reads_small",
+        "_small",
+        "closing",
+        "role",
+    )
 
     def __init__(
         self,
@@ -107,6 +119,10 @@ class WebSocketWire:
         self._frames = Frames(CLIENT if role is Role.CLIENT else SERVER, [self._guard])
         self._events: Iterator[WsprotoEvent] = self._frames.events()
         self._ended = False
+        self._masks = role is Role.CLIENT
+        self._reads_small = limits.max_message_bytes is None or limits.max_message_bytes >= SMALL_BYTES
+        self._small: TextMessage | BytesMessage | None = None  # what came in by itself
+        self._pieces = False  # a message is being sent in pieces
 
     @property
     def compressed(self) -> bool:
@@ -118,16 +134,24 @@ class WebSocketWire:
     @property
     def unread(self) -> int:
         """Bytes that have come in and belong to no whole frame yet; without any there is no event."""
-        return self._guard.unread
+        return self._guard.unread if self._small is None else 1
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the peer; what comes after its end is thrown away."""
-        if not self._ended:
-            self._guard.unread += len(data)
-            self._frames.receive_data(data)
+        if self._ended:
+            return
+        if self._reads_small and self._small is None and self._guard.idle:
+            self._small = read_small(data, masked=not self._masks)
+            if self._small is not None:
+                return
+        self._guard.unread += len(data)
+        self._frames.receive_data(data)
 
     def next_event(self) -> WebSocketEvent | None:
         """Return the next event, None when more bytes are needed; nothing comes after a ``Close``."""
+        if self._small is not None:
+            small, self._small = self._small, None
+            return small
         if not self._guard.unread:  # wsproto takes 5 µs to find out
             return None
         event = next(self._events, None)
@@ -151,6 +175,11 @@ class WebSocketWire:
         Raises:
             UnicodeEncodeError: the text holds half of a surrogate pair.
         """
+        if finished and not self._pieces:
+            content = data if isinstance(data, bytes) else data.encode()
+            if len(content) < self._guard.plain_bytes and (not self._masks or len(content) <= SMALL_BYTES):
+                return write_small(content, text=data is not content, masked=self._masks)
+        self._pieces = not finished
         if data.__class__ is str:
             return self._frames.send(TextMessage(data, message_finished=finished))
         return self._frames.send(BytesMessage(data, message_finished=finished))  # type: ignore[arg-type]  # by class
@@ -199,6 +228,8 @@ class _Guard(Extension):
             from_client = Inflater(agreement.client_window_bits, takeover=agreement.client_takeover)
             self._deflater, self.inflater = (client, from_server) if role is Role.CLIENT else (server, from_client)
         self._min_bytes = compression.min_bytes if compression is not None else 0
+        self.plain_bytes = FRAGMENT_BYTES if self._deflater is None else min(self._min_bytes, FRAGMENT_BYTES)
+        """Messages below this are not compressed."""
         self._max_bytes = limits.max_message_bytes
         self._max_fragments = limits.max_fragments
         # the frame that comes in
@@ -222,6 +253,11 @@ class _Guard(Extension):
         return False
 
     # -- coming in -----------------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether no frame and no message has begun to come in."""
+        return not self.unread and not self._open
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
