@@ -457,9 +457,31 @@ async def test_a_deadline_holds_everywhere(autojump_clock: trio.abc.Clock) -> No
             assert scope.cancelled_caught
             statistics = client.pool.statistics()
             assert (statistics.in_use, statistics.connecting) == (0, 0)
-        with trio.fail_after(21):
+        with trio.fail_after(90 + 21):  # by now the wait is a minute, give or take half of it
             assert (await events.receive()).data == "b"
         assert events.reconnects == 1
+
+
+async def test_polling_asks_a_slow_server_no_more_often_than_waiting(autojump_clock: trio.abc.Clock) -> None:
+    """A connect that the deadline of a poll ends counts as one that failed, whatever it had come to."""
+
+    async def slow_head(raw: RawConnection) -> None:
+        await trio.sleep(2)
+
+    async def slow_explanation(raw: RawConnection) -> None:
+        await raw.send_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n")
+        await raw.read_until_closed()
+
+    acts = Acts(stream(b"data: a\n\n"), slow_head, slow_explanation, slow_head, stream(b"data: b\n\n"))
+    async with open_scripted(acts) as server, client_of(server) as client, client.events(server.url) as events:
+        seen = []
+        while len(seen) < 2:
+            with trio.move_on_after(0.3):
+                seen.append((await events.receive()).data)
+        assert events.reconnects == 1
+    assert seen == ["a", "b"]
+    for seconds, expected in zip(acts.waits, [1, 2, 4, 8], strict=True):
+        assert expected / 2 <= seconds <= expected * 1.5 + 0.3
 
 
 async def test_a_cancelled_receive_loses_no_event(autojump_clock: trio.abc.Clock) -> None:

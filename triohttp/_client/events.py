@@ -129,7 +129,9 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
     async def receive(self) -> Event:
         """Return the next event, connecting again as often as it takes.
 
-        Cancellation: resumable.
+        Cancellation: resumable: no event is lost. A new connection that was not open yet is given up and counts as one
+            that failed: a later call begins it anew, after the wait, so one with less time than the server takes to
+            answer never gets there.
         Raises:
             ClientClosedError: the client was closed meanwhile.
             ContentError: ``media-type``: what answered is no stream of events any more.
@@ -218,11 +220,16 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
         if decoder.retry_ms is not None:
             self._wait_seconds = min(max(decoder.retry_ms / 1000, LEAST_SECONDS), MOST_SECONDS)
         self._decoder = EventDecoder(self._settings.max_event_bytes, decoder.last_event_id)
-        seconds = min(self._wait_seconds * 2 ** min(self._failures, 20), MOST_SECONDS) * random.uniform(0.5, 1.5)
-        seconds = max(seconds, retry_after)
+        seconds = self._back_off(retry_after)
+        LOGGER.info("events of %s: %s; connecting again in %.1f s", self._call, why, seconds)
+
+    def _back_off(self, least: float = 0.0) -> float:
+        """Decide when to connect again: after longer each time. Return the seconds until then."""
+        seconds = min(self._wait_seconds * 2.0 ** min(self._failures, 20), MOST_SECONDS) * random.uniform(0.5, 1.5)
+        seconds = max(seconds, least)
         self._failures += 1
         self._retry_at = trio.current_time() + seconds
-        LOGGER.info("events of %s: %s; connecting again in %.1f s", self._call, why, seconds)
+        return seconds
 
     async def _connect_again(self) -> None:
         """Wait as long as it was decided, then connect."""
@@ -232,15 +239,18 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
             _go_on_from(call.request.headers, self._decoder.last_event_id)
             try:
                 response = await self._open(call)
+                if response.status == 429 or response.status >= 500:
+                    self._lose(f"{response.status} {response.reason}", _retry_after(response.headers))
+                    return
+                await self._accept(response)
             except TransportError as exc:
                 if not self._may_pass(exc):
                     raise
                 self._lose(exc)
                 return
-            if response.status == 429 or response.status >= 500:
-                self._lose(f"{response.status} {response.reason}", _retry_after(response.headers))
-                return
-            await self._accept(response)
+            except trio.Cancelled:
+                self._back_off()  # else a program that polls would ask again at each poll, at once
+                raise
             self.reconnects += 1
 
     async def _open(self, call: Call) -> ClientResponseStream:
