@@ -199,6 +199,15 @@ class ClientResponseStream(Answer):
         """Return an asynchronous iterator over the server-sent events that are left, of this one answer.
 
         ``Client.events`` checks what answers, and connects again.
+
+        Args:
+            max_event_bytes: bound on one event.
+        Cancellation: the iteration is resumable.
+        Raises:
+            LimitError: from the iteration: an event passes ``max_event_bytes``.
+            TrioHTTPError: from the iteration: as ``body.receive_some``.
+            trio.BusyResourceError: from the iteration: another task is receiving the content.
+            trio.ClosedResourceError: from the iteration: the content was closed, or the block of this answer was left.
         """
         return EventReader(self.body, max_event_bytes)
 
