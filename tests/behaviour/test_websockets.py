@@ -171,6 +171,29 @@ async def test_a_client_that_does_not_answer_the_shutdown_has_three_seconds(netw
     assert ends.seen
 
 
+async def test_a_handler_that_sends_on_and_on_is_no_obstacle_to_a_shutdown(network: Network) -> None:
+    """The client, which reads all the time, gets 1001 between two messages, and at once."""
+    app = App()
+
+    @app.get("/")
+    async def firehose(request: Request) -> None:
+        async with request.websocket() as ws:
+            while True:
+                await ws.send("x" * 5000)
+
+    site = await network.serve(app)
+    client = await network.client()
+    async with client.websocket("/") as ws, trio.open_nursery() as nursery:
+        for _ in range(10):
+            await ws.receive()
+        began = trio.current_time()
+        nursery.start_soon(site.server.shutdown, 10)
+        async for _ in ws:
+            pass
+        assert ws.close_code == 1001
+        assert trio.current_time() - began < 2
+
+
 @MEMORY
 async def test_a_grace_that_ends_cancels_what_is_left(network: Network) -> None:
     """A client that goes on sending and a handler that goes on echoing are cut when the grace is over."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
-from websocket_frames import CLOSE, CONTINUATION, PING, PONG, TEXT, FramePeer, frame
+from websocket_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FramePeer, frame
 
 from triohttp import WebSocket, WebSocketLimits, WebSocketTimeouts
 from triohttp.errors import WebSocketClosedError
-from triohttp.lowlevel import Role
+from triohttp.lowlevel import Agreement, Role
 from triohttp.testing import memory_stream_pair
 
 
@@ -151,6 +152,52 @@ async def test_the_rest_of_a_message_that_is_left_early_is_skipped() -> None:
         assert await websocket.receive() == "last"
 
 
+async def test_chunks_tell_the_end_of_the_channel_from_a_message_without_any() -> None:
+    """An empty message is a chunk that is empty; the end of the channel is raised, as ``receive`` raises it."""
+    async with FramePeer.of(Role.SERVER) as (websocket, peer):
+        await peer.send(frame(TEXT, "", mask=True) + frame(CLOSE, b"\x03\xe8", mask=True))
+        assert [chunk async for chunk in websocket.receive_chunks()] == [""]
+        with pytest.raises(trio.EndOfChannel):
+            async for _ in websocket.receive_chunks():
+                pass
+
+
+async def test_chunks_of_one_message_never_go_on_with_another() -> None:
+    """An iterator whose message was left for another one is over."""
+    async with FramePeer.of(Role.SERVER) as (websocket, peer):
+        await peer.send(
+            frame(TEXT, "a", fin=False, mask=True)
+            + frame(CONTINUATION, "b", mask=True)
+            + frame(TEXT, "next", mask=True)
+            + frame(TEXT, "c", fin=False, mask=True)
+            + frame(CONTINUATION, "d", mask=True)
+        )
+        old = websocket.receive_chunks()
+        assert await anext(old) == "a"
+        assert await websocket.receive() == "next"
+        with pytest.raises(StopAsyncIteration):
+            await anext(old)
+        new = websocket.receive_chunks()
+        assert await anext(new) == "c"
+        with pytest.raises(StopAsyncIteration):
+            await anext(old)
+        assert [chunk async for chunk in new] == ["d"]
+
+
+async def test_chunks_of_a_compressed_message_without_a_bound_are_bounded() -> None:
+    """Sixty megabytes that came as sixty kilobytes are handed out bit by bit."""
+    agreement = Agreement(server_takeover=False, client_takeover=False)
+    limits = WebSocketLimits(max_message_bytes=None)
+    compressor = zlib.compressobj(wbits=-15)
+    content = compressor.compress(bytes(60_000_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    options = {"agreement": agreement, "limits": limits, "max_buffer_bytes": 100_000}
+    async with FramePeer.of(Role.SERVER, **options) as (websocket, peer):
+        await peer.send(frame(BINARY, content[:-4], mask=True, rsv=4))
+        sizes = [len(chunk) async for chunk in websocket.receive_chunks()]
+        assert sum(sizes) == 60_000_000
+        assert max(sizes) < 5_000_000
+
+
 async def test_chunks_lift_the_bound_on_memory_with_the_bound_on_messages() -> None:
     """Without ``max_message_bytes``, a message of 20 MB passes through in chunks of at most 64 KiB."""
     ours, theirs = memory_stream_pair()
@@ -241,13 +288,13 @@ async def test_it_is_used_inside_its_block() -> None:
     """Before the block there is no channel yet, and behind it there is none any more."""
     ours, _ = memory_stream_pair()
     websocket = WebSocket(ours, Role.SERVER)
-    for use in (websocket.receive, lambda: websocket.send("x")):
+    for use in (websocket.receive, lambda: websocket.send("x"), websocket.ping):
         with pytest.raises(RuntimeError, match="async with"):
             await use()
     async with FramePeer.of(Role.SERVER) as (used, _):
         with pytest.raises(RuntimeError, match="once"):
             await used.__aenter__()
-    for use in (used.receive, lambda: used.send("x")):
+    for use in (used.receive, lambda: used.send("x"), used.ping):
         with pytest.raises(trio.ClosedResourceError):
             await use()
     await websocket.aclose()

@@ -339,6 +339,19 @@ async def test_time_that_the_program_spends_is_not_held_against_the_peer(autojum
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("poll", [1, 5, 15])
+async def test_a_program_that_polls_finds_a_dead_peer(autojump_clock: Clock, poll: float) -> None:
+    """The time in which it listens adds up, however short each wait is."""
+    ours, theirs = memory_stream_pair()
+    async with WebSocket(ours, Role.SERVER) as websocket:
+        with pytest.raises(WebSocketClosedError, match="pong_seconds=20"):
+            while trio.current_time() < 100:
+                with trio.move_on_after(poll):
+                    await websocket.receive()
+        assert trio.current_time() < 61
+    await theirs.aclose()
+
+
 async def test_a_loop_that_stood_still_kills_nobody(mock_clock: Clock) -> None:
     """When nothing ran for a minute, nobody was heard because nobody listened: the peer is asked anew."""
     async with FramePeer.of(Role.SERVER) as (websocket, peer), trio.open_nursery() as nursery:
@@ -373,6 +386,68 @@ async def test_a_peer_that_takes_nothing_is_dropped(autojump_clock: Clock) -> No
         with pytest.raises(WebSocketClosedError, match="write_stall_seconds=30"):
             await websocket.send(bytes(1000))
         assert trio.current_time() == pytest.approx(30, abs=0.1)
+
+
+async def test_a_peer_that_talks_and_takes_nothing_is_dropped_too(autojump_clock: Clock) -> None:
+    """A program that goes on receiving and working does not keep a send waiting for ever."""
+    async with FramePeer.of(Role.SERVER, max_buffer_bytes=1000) as (websocket, peer), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def talk() -> None:
+            with pytest.raises(trio.BrokenResourceError):
+                while True:
+                    await peer.send(frame(TEXT, "hello", mask=True))
+                    await trio.sleep(5)
+
+        @nursery.start_soon
+        async def receive() -> None:
+            with pytest.raises(WebSocketClosedError):
+                while True:
+                    await websocket.receive()
+                    await trio.sleep(0.15)
+
+        with pytest.raises(WebSocketClosedError, match="write_stall_seconds=30"):
+            await websocket.send(bytes(10_000))
+        assert trio.current_time() == pytest.approx(30, abs=0.2)
+
+
+async def test_who_sends_on_and_on_does_not_keep_pings_from_going_out(autojump_clock: Clock) -> None:
+    """The turn is left to the keeper where a ping is due, also between two senders who hand it to each other."""
+    async with FramePeer.of(Role.SERVER) as (websocket, peer), trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            while True:
+                await websocket.send("x")
+                await trio.sleep(0.5)
+
+        async def hurry() -> None:
+            while True:
+                for _ in range(3):
+                    await websocket.send("x" * 50_000)
+                await trio.sleep(0.001)
+
+        nursery.start_soon(send)
+        nursery.start_soon(hurry)
+        with trio.move_on_after(30):
+            while (await peer.receive())[0] != PING:
+                pass
+        assert trio.current_time() < 21
+        nursery.cancel_scope.cancel()
+
+
+async def test_refused_sends_keep_nothing() -> None:
+    """The error of a WebSocket that is over is raised again and again; it does not collect what it was raised for."""
+    async with FramePeer.of(Role.SERVER) as (websocket, peer):
+        peer.reset()
+        with pytest.raises(WebSocketClosedError) as caught:
+            await websocket.receive()
+        for _ in range(100):
+            with pytest.raises(WebSocketClosedError):
+                await websocket.send("x" * 1000)
+        depth, traceback = 0, caught.value.__traceback__
+        while traceback is not None:
+            depth, traceback = depth + 1, traceback.tb_next
+        assert depth < 10
 
 
 async def test_a_send_that_is_cancelled_in_the_middle_is_the_end(autojump_clock: Clock) -> None:
@@ -422,6 +497,28 @@ async def test_a_program_that_does_not_hear_of_the_end_is_cancelled_when_it_aske
             finished = True
         assert finished is hears
         assert trio.current_time() - began == pytest.approx(100 if hears else 5, abs=0.2)
+
+
+@pytest.mark.parametrize("ignores", [True, False])
+async def test_a_program_that_only_sends_can_say_so(autojump_clock: Clock, ignores: bool) -> None:
+    """Messages that nobody wants are dropped, so that the close behind them is heard and answered at once."""
+    async with FramePeer.of(Role.SERVER, cancel_on_leave=True) as (websocket, peer):
+        if ignores:
+            websocket.ignore_messages()
+        await peer.send(frame(TEXT, "anybody there?", mask=True) * 3 + close(1000, mask=True))
+        with trio.move_on_after(5) as scope:
+            assert await peer.receive_close() == 1000
+        assert scope.cancelled_caught is not ignores
+        if ignores:
+            with pytest.raises(trio.EndOfChannel):
+                await websocket.receive()
+
+
+@pytest.mark.parametrize("field", ["ping_seconds", "pong_seconds", "close_seconds", "write_stall_seconds"])
+def test_no_time_at_all_is_refused(field: str) -> None:
+    """Zero lifts nothing: the message says what does."""
+    with pytest.raises(ValueError, match=rf"{field} must be above 0; math.inf lifts it"):
+        WebSocketTimeouts(**{field: 0})
 
 
 async def test_messages_that_wait_keep_a_program_from_being_cancelled(autojump_clock: Clock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from triohttp._wire.websocket_handshake import (
     accept_upgrade,
     answer_fields,
     check_answer,
+    check_origins,
     check_own_fields,
     check_subprotocols,
     request_fields,
@@ -56,7 +58,8 @@ def ask(
         "require_origin": False,
         "max_subprotocols": 32,
     }
-    return accept_upgrade(head, **(defaults | options))
+    wanted = defaults | options
+    return accept_upgrade(head, **(wanted | {"origins": check_origins(wanted["origins"])}))
 
 
 def status(verdict: Accepted | Refusal) -> int:
@@ -383,3 +386,16 @@ def test_a_field_of_64_kib_is_split_at_once(name: str, piece: str) -> None:
     """Lists are read in linear time (CVE-2021-32640 was a field of this kind)."""
     value = (piece * 65_536)[:65_536].strip()
     ask(GOOD | {name: [value]})
+
+
+def test_origins_are_compared_as_browsers_write_them() -> None:
+    """A port that is the scheme's own may be said or not; what is no origin is refused where it is written."""
+    for wanted in ("https://example.org", "https://example.org:443", "HTTPS://Example.ORG"):
+        assert status(ask(GOOD | {"Origin": ["https://example.org"]}, origins=[wanted])) == 101
+        assert status(ask(GOOD | {"Origin": ["https://example.org:444"]}, origins=[wanted])) == 403
+        assert status(ask(GOOD | {"Origin": ["http://example.org"]}, origins=[wanted])) == 403
+    for wrong in ("https://example.org/", "example.org", "https://a@example.org", ""):
+        with pytest.raises(ValueError, match="an origin is a scheme and a host"):
+            check_origins([wrong])
+    with pytest.raises(TypeError, match=re.escape("'*'")):
+        check_origins("https://example.org")

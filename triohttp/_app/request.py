@@ -25,7 +25,7 @@ from triohttp._values.query import QueryInit
 from triohttp._values.service import Deadlines, Exchange
 from triohttp._values.status import check_status
 from triohttp._wire.websocket_deflate import PerMessageDeflate
-from triohttp._wire.websocket_handshake import check_own_fields, check_subprotocols
+from triohttp._wire.websocket_handshake import check_origins, check_own_fields, check_subprotocols
 from triohttp.errors import (
     BodyStateError,
     BodyTooLargeError,
@@ -309,14 +309,14 @@ class Request(RequestFacts):
         Raises:
             HTTPException: on entry: 400, 403, 405 or 426, for a request that opens no WebSocket.
             BodyStateError: on entry: the request has been answered, or is being answered.
-            ValueError: a subprotocol is no token, or a header field is the handshake's own.
+            ValueError: a subprotocol is no token, an origin is none, or a header field is the handshake's own.
         Source: RFC 6455 §4.2.
         """
         return RequestWebSocket(
             self,
             self._exchange,
             check_subprotocols(subprotocols),
-            (origins, require_origin),
+            (check_origins(origins), require_origin),
             compression,
             check_own_fields(Headers(headers if headers is not None else ()), client=False),
             (limits, timeouts),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -47,7 +47,7 @@ class RequestWebSocket:
         request: Request,
         exchange: Exchange,
         subprotocols: tuple[str, ...],
-        origins: tuple[Collection[str] | Literal["*"], bool],
+        origins: tuple[Collection[str], bool],
         compression: PerMessageDeflate | None,
         headers: Headers,
         bounds: tuple[WebSocketLimits, WebSocketTimeouts],

@@ -88,6 +88,7 @@ class WebSocket(trio.abc.Channel[Message]):
         self._nursery: trio.Nursery | None = None
         self._parts: io.StringIO | bytearray | None = None  # of a message that receive() has begun
         self._midway = False  # the pieces of a message are being handed out
+        self._chunks: MessageChunks | None = None  # to whom
         self._last_yield = 0.0
 
     def __repr__(self) -> str:
@@ -179,17 +180,22 @@ class WebSocket(trio.abc.Channel[Message]):
         """Return an asynchronous iterator over the pieces of the next message, as they come in.
 
         Leaving the loop early skips what is left of the message. With ``max_message_bytes=None`` a message may then be
-        larger than memory.
+        larger than memory; a chunk has 64 KiB at most, 4 MiB or so where it was compressed.
         """
         return MessageChunks(self)
 
-    async def _next_chunk(self, first: bool) -> Piece:
+    async def _next_chunk(self, chunks: MessageChunks, *, first: bool) -> Piece | None:
+        """Return the next piece of the message that ``chunks`` is for, None once somebody has gone on to another."""
         self._begin_receiving()
         try:
             if self._parts is not None:
                 raise RuntimeError("a cancelled receive() has begun this message; receive() it")
-            while first and self._midway:
-                self._midway = not (await self._next_piece()).message_finished
+            if first:
+                while self._midway:
+                    self._midway = not (await self._next_piece()).message_finished
+                self._chunks = chunks
+            elif self._chunks is not chunks or not self._midway:
+                return None
             piece = await self._next_piece()
             self._midway = not piece.message_finished
             self._link.taken += 1
@@ -239,6 +245,16 @@ class WebSocket(trio.abc.Channel[Message]):
                     link.calm()
                 await link.fill()
                 self._last_yield = perf_counter()
+
+    def ignore_messages(self) -> None:
+        """Drop what the peer sends from now on; for a program that only sends, and would not hear of the end else.
+
+        Without it a message that nobody receives holds up what follows it: the peer's close for example.
+        """
+        link = self._link
+        link.closing = True
+        link.held = None
+        link.stir(0)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -299,18 +315,26 @@ class WebSocket(trio.abc.Channel[Message]):
         Source: RFC 6455 §5.5.2.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._manager is None:
+            raise RuntimeError("a WebSocket is used inside its `async with` block")
         link = self._link
         payload = os.urandom(8)
         answered = link.pings[payload] = trio.Event()
         began = trio.current_time()
         try:
-            async with link.turn:
+            await link.turn.take()
+            try:
                 link.check_open()
                 await link.transmit(link.wire.send_ping(payload))
+            finally:
+                link.give_turn_back()
             link.stir(0)
             await answered.wait()
             if payload in link.pings:  # it was the end that came, not the pong
-                raise link.error()
+                link.check_open()
+        except WebSocketClosedError:
+            link.noticed.set()
+            raise
         finally:
             link.pings.pop(payload, None)
         return trio.current_time() - began
@@ -436,15 +460,14 @@ class MessageChunks:
         """Return the next piece: all are ``str``, or all are ``bytes``; text is cut between characters.
 
         Cancellation: resumable.
-        Raises: as ``WebSocket.receive``, but for the end of the channel, which is a message without pieces.
+        Raises: as ``WebSocket.receive``; for the end of the channel too, which is no message without chunks.
         """
         if self._ended:
             raise StopAsyncIteration
-        try:
-            piece = await self._websocket._next_chunk(first=not self._begun)
-        except trio.EndOfChannel:
+        piece = await self._websocket._next_chunk(self, first=not self._begun)
+        if piece is None:
             self._ended = True
-            raise StopAsyncIteration from None
+            raise StopAsyncIteration
         self._begun = True
         self._ended = piece.message_finished
         return piece.data if isinstance(piece.data, str) else bytes(piece.data)

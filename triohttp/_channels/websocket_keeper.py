@@ -31,6 +31,7 @@ GOODBYE_SECONDS: Final = 1.0
 GOING_AWAY: Final = 1001
 GOING_AWAY_SECONDS: Final = 3.0
 """How long a peer may take to answer the close of a server that shuts down."""
+TOOK_NOTHING: Final = "the peer took nothing for write_stall_seconds"
 STALL_SECONDS: Final = 1.0
 """A wake-up that is later than this was held up by the loop."""
 
@@ -50,7 +51,7 @@ class Keeper:
         self._leaving = leaving
         self._going_away = False
         self._close_until = math.inf
-        self._listening_from: float | None = None  # since when the keeper reads
+        self._unanswered = ""
         self._ping_due = False
         self._sending: trio.CancelScope | None = None
         self._ticks = -1
@@ -58,7 +59,9 @@ class Keeper:
     def go_away(self) -> None:
         """Close with 1001: this end shuts down."""
         self._going_away = True
-        self._close_until = trio.current_time() + min(GOING_AWAY_SECONDS, self._timeouts.close_seconds)
+        seconds = min(GOING_AWAY_SECONDS, self._timeouts.close_seconds)
+        self._close_until = trio.current_time() + seconds
+        self._unanswered = f"the peer did not answer the close within {seconds:g} s"
         if self._sending is not None:
             self._sending.deadline = min(self._sending.deadline, self._close_until)
         self._link.due = True
@@ -72,10 +75,12 @@ class Keeper:
                 await self._send_due()
                 if link.ending is None:
                     await self._sleep()
+            link.take_back_turn()
             await self._finish(link.ending)
         finally:
             link.abort()
             link.over.set()
+            link.take_back_turn()
             link.waiting.unpark_all()
             await trio.aclose_forcefully(link.stream)  # never waits
         if self._leaving is not None:
@@ -92,8 +97,8 @@ class Keeper:
         link = self._link
         now = trio.current_time()
         reads = not link.receiving and link.held is None and (link.closing or link.taken == self._ticks)
-        wake = self._next_deadline(now, reads)
-        if link.ending is not None or (self._ping_due and not link.turn.taken):
+        wake = self._next_deadline(now, listens=reads or link.reading)
+        if link.ending is not None or (self._ping_due and (link.reserved or not link.turn.taken)):
             return
         link.planned = wake
         if link.receiving:
@@ -105,25 +110,23 @@ class Keeper:
         if link.rung:
             link.rung = False
             return
-        with trio.CancelScope(deadline=wake) as link.nap:
+        with trio.CancelScope(deadline=wake) as nap:
+            link.nap = nap
             if reads:
                 await self._read()
             else:
                 await trio.sleep_forever()
         link.nap = None
         link.rung = False
-        if trio.current_time() > wake + STALL_SECONDS:
+        if trio.current_time() > nap.deadline + STALL_SECONDS:  # which may have been moved meanwhile
             self._start_anew()
 
     def _start_anew(self) -> None:
         """Give the peer its time again: the loop stood still, and nobody was heard because nobody listened."""
         link = self._link
-        now = link.read_began = trio.current_time()
         link.pinged_at = None  # it was silent for long enough to be pinged again at once
-        if self._listening_from is not None:
-            self._listening_from = now
         if link.sending_since is not None:
-            link.sending_since = now
+            link.sending_since = trio.current_time()
 
     async def _read(self) -> None:
         """Read up to the next piece of a message, and hold it for the program."""
@@ -137,22 +140,21 @@ class Keeper:
             link.held = piece
             link.waiting.unpark_all()
 
-    def _next_deadline(self, now: float, reads: bool) -> float:
-        """Return when the keeper has to look again; what is late now is acted on. ``reads`` says that it will read."""
+    def _next_deadline(self, now: float, *, listens: bool) -> float:
+        """Return when the keeper has to look again; what is late now is acted on.
+
+        ``listens`` says that somebody reads, or is going to: only then does the time of a pong pass.
+        """
         link = self._link
         timeouts = self._timeouts
         if now >= self._close_until:
-            link.lose(f"the peer did not answer the close within {GOING_AWAY_SECONDS:g} s")
+            link.lose(self._unanswered)
         stall = timeouts.write_stall_seconds
         wake = min(self._close_until, now + stall)
         if link.sending_since is not None:
             if now >= link.sending_since + stall:
-                link.lose(f"the peer took nothing for write_stall_seconds={stall:g}")
+                link.lose(f"{TOOK_NOTHING}={stall:g}")
             wake = min(wake, link.sending_since + stall)
-        if reads:
-            self._listening_from = now if self._listening_from is None else self._listening_from
-        else:
-            self._listening_from = None
         if link.wire.closing:  # nothing may be said any more, and whoever closes waits for so long and no longer
             return wake
         if link.pinged_at is not None and link.heard_at >= link.pinged_at:
@@ -160,49 +162,46 @@ class Keeper:
         if link.pinged_at is None:
             due = link.heard_at + timeouts.ping_seconds
             if now >= due:
-                self._ping_due = link.due = True  # whoever has the turn rings when it is free
+                self._ping_due = link.due = True  # whoever has the turn leaves it to the keeper then
                 return wake
-        else:
-            listening = (
-                link.read_began if link.reading else now if self._listening_from is None else self._listening_from
-            )
-            due = max(link.pinged_at, listening) + timeouts.pong_seconds
-            if now >= due:
-                seconds = timeouts.pong_seconds
-                link.lose(f"the peer was not heard of for pong_seconds={seconds:g} after a ping", reply=1011)
-        return min(wake, due)
+            return min(wake, due)
+        seconds = timeouts.pong_seconds
+        left = seconds - link.listened_for(now)
+        if left <= 0:
+            link.lose(f"the peer was not heard of for pong_seconds={seconds:g} after a ping", reply=1011)
+        return min(wake, now + (left if listens else seconds))
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
     async def _send_due(self) -> None:
-        """Send the control frames that wait, unless somebody else is sending: then they wait for that."""
+        """Send the control frames that wait, unless somebody else is sending: he leaves the turn to this task then."""
         link = self._link
-        if not link.due or link.turn.taken:
+        if not link.due or not link.take_turn_for_keeper():
             return
-        async with link.turn:
+        try:
             link.due = False
-            try:
-                if link.wire.closing or link.ending is not None:
-                    self._ping_due = False
-                    return
-                data = b""
-                if link.pong is not None:
-                    data, link.pong = link.wire.send_pong(link.pong), None
-                if self._ping_due:
-                    self._ping_due = False
-                    link.pinged_at = trio.current_time()
-                    data += link.wire.send_ping(b"")
-                if self._going_away:
-                    data += link.wire.send_close(GOING_AWAY)
-                if data:  # under a deadline of its own: nobody else looks at one while this task waits
-                    stall = self._timeouts.write_stall_seconds
-                    until = min(self._close_until, trio.current_time() + stall)
-                    with trio.CancelScope(deadline=until) as self._sending:
-                        await link.transmit(data, f"the peer took nothing for write_stall_seconds={stall:g}")
-            except WebSocketClosedError:
-                pass  # the link knows
-            finally:
-                self._sending = None
+            if link.wire.closing or link.ending is not None:
+                self._ping_due = False
+                return
+            data = b""
+            if link.pong is not None:
+                data, link.pong = link.wire.send_pong(link.pong), None
+            if self._ping_due:
+                self._ping_due = False
+                link.expect_pong()
+                data += link.wire.send_ping(b"")
+            if self._going_away:
+                data += link.wire.send_close(GOING_AWAY)
+            if data:  # under a deadline of its own: nobody else looks at one while this task waits
+                stall = self._timeouts.write_stall_seconds
+                until = min(self._close_until, trio.current_time() + stall)
+                with trio.CancelScope(deadline=until) as self._sending:
+                    await link.transmit(data, self._unanswered if self._going_away else f"{TOOK_NOTHING}={stall:g}")
+        except WebSocketClosedError:
+            pass  # the link knows
+        finally:
+            self._sending = None
+            link.turn.give_back()
 
     async def _finish(self, ending: Ending) -> None:
         """Say the last word, and close the stream in a way that lets the peer read it."""

@@ -25,6 +25,8 @@ from triohttp.errors import WebSocketClosedError
 __all__ = ["ABNORMAL", "Ending", "Link", "Piece"]
 
 READ_BYTES: Final = 64 * 1024
+FEW_BYTES: Final = 4 * 1024
+"""What is read at once where much may come of it: of messages that are dropped, or inflated without a bound."""
 ABNORMAL: Final = 1006
 """The connection ended without a close frame (RFC 6455 §7.4.1); never on the wire."""
 FINE: Final = frozenset({1000, 1001, NO_CODE})
@@ -56,6 +58,9 @@ class Link:
         "_controls",
         "_controls_since",
         "_limits",
+        "_listened",
+        "_read_began",
+        "_read_bytes",
         "calmed_at",
         "closing",
         "due",
@@ -71,9 +76,9 @@ class Link:
         "planned",
         "pong",
         "program_closed",
-        "read_began",
         "reading",
         "receiving",
+        "reserved",
         "rung",
         "sending_since",
         "stirred",
@@ -98,8 +103,11 @@ class Link:
         # receiving
         self.receiving = False  # the program is in receive()
         self.reading = False  # somebody is in the stream's receive_some()
-        self.read_began = 0.0  # kept while a pong is awaited
         self.pinged_at: float | None = None  # by the keeper, while nothing was heard since
+        self._read_began = 0.0  # kept while a pong is awaited, as is how long was listened
+        self._listened = 0.0
+        # Compressed data becomes a thousand times as long at most, and without a bound on messages all of it comes out.
+        self._read_bytes = FEW_BYTES if wire.compressed and limits.max_message_bytes is None else READ_BYTES
         self.heard_at = trio.current_time()
         self.held: Piece | None = None
         self.taken = 0
@@ -109,6 +117,7 @@ class Link:
         self.pong: bytes | None = None  # only the latest ping is answered (RFC 6455 §5.5.3)
         self.pings: dict[bytes, trio.Event] = {}
         self.due = False  # a control frame waits for the turn
+        self.reserved = False  # the turn was not given back, but left to the keeper
         # closing
         self.closing = False  # messages are not wanted any more
         self.program_closed = False
@@ -167,19 +176,30 @@ class Link:
         """
         self.reading = True
         if self.pinged_at is not None:
-            self.read_began = trio.current_time()
+            self._read_began = trio.current_time()
         try:
-            data = await self.stream.receive_some(READ_BYTES)
+            data = await self.stream.receive_some(FEW_BYTES if self.closing else self._read_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self.lose("the connection broke", exc)
             return
         finally:
             self.reading = False
+            if self.pinged_at is not None:
+                self._listened += trio.current_time() - self._read_began
         if not data:
             self._end(Ending(ABNORMAL, "the connection ended without a close", self._closer(), polite=True))
             return
         self.heard_at = trio.current_time()
         self.wire.receive(bytes(data))
+
+    def expect_pong(self) -> None:
+        """Count the time in which somebody listens from now on."""
+        self.pinged_at = self._read_began = trio.current_time()
+        self._listened = 0.0
+
+    def listened_for(self, now: float) -> float:
+        """Return the seconds in which somebody has listened since the ping, and heard nothing."""
+        return self._listened + (now - self._read_began if self.reading else 0.0)
 
     def _control(self, event: Ping | Pong) -> bool:
         """Take a control frame; False when there were too many."""
@@ -258,10 +278,28 @@ class Link:
                 await self.transmit(self.wire.send_close(code, reason))
 
     def give_turn_back(self) -> None:
-        """Let the next one send, and the keeper where a control frame waits."""
-        self.turn.give_back()
-        if self.due:
+        """Let the next one send: the keeper first, where a control frame waits, or a busy sender would keep it out."""
+        if self.due and self.ending is None:
+            self.reserved = True
             self.ring()
+        else:
+            self.turn.give_back()
+
+    def take_turn_for_keeper(self) -> bool:
+        """Take the turn if it is free or left to the keeper; else it will be."""
+        if self.reserved:
+            self.reserved = False
+        elif self.turn.taken:
+            return False
+        else:
+            self.turn.taken = True
+        return True
+
+    def take_back_turn(self) -> None:
+        """Let others send: there is no keeper any more who would."""
+        if self.reserved:
+            self.reserved = False
+            self.turn.give_back()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -286,7 +324,7 @@ class Link:
                 waiter.set()
 
     def error(self) -> WebSocketClosedError:
-        """Return the error that says how this ended; always the same one."""
+        """Return the error that says how this ended: always the same one, so that whoever gets it knows whose it is."""
         if self.failure is None:
             # Without an ending this end has said that it goes away, and waits for the answer.
             ending = self.ending or Ending(1001, "", "self")
@@ -299,7 +337,8 @@ class Link:
                 by=ending.by,
             )
             self.failure.__cause__ = ending.cause
-        return self.failure
+        self.failure.__context__ = None
+        return self.failure.with_traceback(None)  # raised again and again, it would keep every frame that it passed
 
     def no_more(self) -> Exception:
         """Return what a receive raises at the end."""

@@ -215,6 +215,12 @@ class WebSocketTimeouts(_Bounds):
     write_stall_seconds: float = 30.0
     """Without the peer taking what is sent, up to 64 KiB at a time; then the connection is dropped."""
 
+    def __post_init__(self) -> None:
+        _Bounds.__post_init__(self)  # super() does not know a class with slots, which the decorator makes anew
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name):
+                raise ValueError(f"WebSocketTimeouts.{field.name} must be above 0; math.inf lifts it")
+
 
 class RouteLimits(TypedDict, total=False):
     """The limits that a route may change; what it does not name is the server's."""

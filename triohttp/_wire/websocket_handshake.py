@@ -32,6 +32,7 @@ __all__ = [
     "accept_upgrade",
     "answer_fields",
     "check_answer",
+    "check_origins",
     "check_own_fields",
     "check_subprotocols",
     "request_fields",
@@ -79,7 +80,7 @@ def accept_upgrade(
         has_content: whether the request has content, which it must not.
         subprotocols: those that the server speaks; the first of the client's that is among them is chosen.
         compression: how it would compress; None not to.
-        origins: origins of pages that may connect, beside those of the server's own host; ``*`` for any.
+        origins: what ``check_origins`` returned: origins of pages that may connect, beside those of this host.
         require_origin: refuse clients that are no browsers.
         max_subprotocols: how many a client may offer.
     Source: RFC 6455 §4.2, §10.2.
@@ -218,15 +219,41 @@ def _origin_allowed(head: RequestHead, origins: Collection[str], require_origin:
     if len(given) > 1:
         return False
     origin = given[0].lower()
-    if not isinstance(origins, str) and origin in {one.lower() for one in origins}:
-        return True
     parts = _ORIGIN.fullmatch(origin)
     if parts is None:  # ``null``: a sandbox, a file, a page that was redirected across sites
-        return False
+        return origin in origins
+    if _normal(parts[1], parts[2]) in origins:
+        return True
     if head.scheme == "https" and parts[1] != "https":  # TLS ended here: a page without it may be anybody's
         return False
     port = DEFAULT_PORTS.get(parts[1])
     return port is not None and _explicit(parts[2], port) == _explicit(head.authority.lower(), port)
+
+
+def check_origins(origins: Collection[str]) -> Collection[str]:
+    """Return the origins that a program lets in, as ``accept_upgrade`` compares them.
+
+    Raises:
+        TypeError: it is a str other than ``*``.
+        ValueError: one is no origin: a scheme and a host, with a port where it is not the scheme's, and nothing behind.
+    """
+    if origins == "*":
+        return origins
+    if isinstance(origins, str):
+        raise TypeError(f"origins must be '*' or a collection of str, not {clip(origins)}")
+    checked = set()
+    for origin in origins:
+        parts = _ORIGIN.fullmatch(origin.lower())
+        if parts is None and origin != "null":
+            raise ValueError(f"an origin is a scheme and a host, such as 'https://example.org', not {clip(origin)}")
+        checked.add("null" if parts is None else _normal(parts[1], parts[2]))
+    return checked
+
+
+def _normal(scheme: str, authority: str) -> str:
+    """Return an origin with its port."""
+    port = DEFAULT_PORTS.get(scheme)
+    return f"{scheme}://{authority if port is None else _explicit(authority, port)}"
 
 
 def _explicit(authority: str, port: int) -> str:
