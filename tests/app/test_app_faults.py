@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from triohttp import App, Handler, NotFound, Request, Response, open_server
+from triohttp.errors import TransportError
 from triohttp.testing import RawConnection, RawResponse, open_in_process
 
 Ask: TypeAlias = Callable[..., Awaitable[RawResponse]]
@@ -45,6 +46,32 @@ async def test_tasks_that_lose_their_one_peer_together_are_no_fault(caplog: pyte
             nursery.start_soon(push)
 
     await reset_during(app)
+    assert errors(caplog) == []
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_any_of_several_losses_may_be_raised(caplog: pytest.LogCaptureFixture, which: int) -> None:
+    """Where tasks keep what happened to them, the handler says which error comes out: all are the peer's."""
+    app = App(on_disconnect="finish")
+    lost: list[TransportError] = []
+
+    @app.get("/")
+    async def two(request: Request) -> None:
+        async def push() -> None:
+            try:
+                while True:
+                    await body.send_all(bytes(100_000))
+            except TransportError as exc:
+                lost.append(exc)
+
+        async with request.respond() as body:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(push)
+                nursery.start_soon(push)
+            raise lost[which]
+
+    await reset_during(app)
+    assert len(lost) == 2
     assert errors(caplog) == []
 
 

@@ -109,6 +109,7 @@ class ResponseBody(trio.abc.SendStream):
         self._started = False
         self._ended = False
         self._broken = False
+        self._lost: TransportError | None = None
         self._trailers: Headers | None = None
 
     @property
@@ -249,11 +250,22 @@ class ResponseBody(trio.abc.SendStream):
             raise
 
     def _fail(self, exc: BaseException) -> None:
+        """Let nothing follow; the caller raises ``exc`` on.
+
+        Raises:
+            TransportError: the first one of this answer, where ``exc`` is another. When a client goes, each task that
+                is sending gets one of its own; with one for all, any that the handler raises is known as the client's.
+        """
         self._broken = True
         if self._exchange.state not in NOT_BEGUN:
             self._exchange.cut()
         if isinstance(exc, TransportError):
-            self._request._blame(exc)
+            first = self._lost
+            if first is None:
+                first = self._lost = exc
+            self._request._blame(first)
+            if first is not exc:
+                raise first from first.__cause__
 
 
 class OwnedAnswer:
