@@ -114,6 +114,20 @@ async def test_history_of_uneven_topics_is_in_order(make_hub: MakeHub) -> None:
                 assert items == [str(number) for number in range(5, len(order))]
 
 
+async def test_what_is_missing_is_told_in_one_piece_of_the_history(make_hub: MakeHub) -> None:
+    """A gap belongs to one place: a reader in small pieces is not told of it again with every piece."""
+    async with make_hub(max_topics=2) as hub:
+        first = await hub.publish("b", "first")
+        await publish_numbers(hub, range(20), "b")
+        await hub.publish("a", "forgotten")
+        await publish_numbers(hub, range(20, 25), "b")
+        await hub.publish("c", "new")
+        async with hub.subscribe("a", "b", after=first, max_pending=4) as subscription:
+            items = data_of(await receive_until(subscription, "24"))
+            assert items.count("(a: expired)") == 1
+            assert [item for item in items if item != "(a: expired)"] == [str(number) for number in range(25)]
+
+
 async def test_coming_back_while_others_publish(make_hub: MakeHub) -> None:
     """Readers that come back in the middle of a stream of messages get each of them once and in order."""
     async with make_hub() as hub:

@@ -17,9 +17,10 @@ import pytest
 import trio
 from broadcast_checks import check_received, receive_count, receive_until
 
-from triohttp import Broadcast, Gap, Published, Subscription
+from triohttp import Broadcast, BroadcastPosition, Gap, Published, Subscription
 from triohttp.errors import ConnectError, DisconnectedError, TransportError
-from triohttp.integrations.redis import PUBLISH, RedisEngine
+from triohttp.integrations._redis_scripts import PUBLISH
+from triohttp.integrations.redis import RedisEngine
 from triohttp.testing import CertificateAuthority, SweepRun, cancel_sweep
 
 if TYPE_CHECKING:
@@ -132,6 +133,27 @@ async def test_what_expired_while_the_connection_was_cut_is_told(redis_server: R
         items += await receive_until(reader, "last of a")
         assert data_of(items[:2]) == ["0", "(a: expired)"]
         check_received(traffic.published, items, ["a"], 0)
+
+
+async def test_a_piece_of_history_is_full_however_many_topics_there_are(redis_server: RedisServer) -> None:
+    """With more topics than messages in a piece, each piece is still as large as asked for, and in order."""
+    engine = RedisEngine(redis_server.url)
+    topics = [f"topic {number}" for number in range(100)]
+    async with Broadcast(engine) as hub:
+        position = BroadcastPosition.parse(await hub.publish("elsewhere", ""))
+        busy = [*topics, *topics[:3] * 40, topics[-1], *topics[::-1]]
+        ids = [await hub.publish(topic, "") for topic in busy]
+        read: list[str] = []
+        sizes: list[int] = []
+        complete = False
+        while not complete:
+            history = await engine.replay(topics, position, 32)
+            assert not history.gaps
+            read += [message.id for _, message in history.messages]
+            sizes.append(len(history.messages))
+            position, complete = history.position, history.complete
+        assert read == ids
+        assert sizes == [*[32] * (len(ids) // 32), len(ids) % 32]
 
 
 async def test_a_server_that_comes_back_empty_is_told(redis_server: RedisServer, nursery: trio.Nursery) -> None:

@@ -103,7 +103,7 @@ class BroadcastReplay:
     """A piece of history: what was published on some topics after a position."""
 
     gaps: Sequence[Gap]
-    """What is missing of it; at most one a topic, to be read before the messages."""
+    """What is missing of it, and of no later piece; at most one a topic, to be read before the messages."""
     messages: Sequence[tuple[int, Published]]
     """In order, each with its number."""
     position: BroadcastPosition
@@ -172,7 +172,7 @@ class BroadcastEngine(Protocol):
             topics: whose.
             after: where to begin; None reads nothing and returns the position of now. One of another epoch, or one that
                 was never reached, gives a gap ``epoch`` for each topic and begins with the oldest that is retained.
-            max_messages: how many to return, more or less; at least one a topic.
+            max_messages: how many to return at most, of all topics together; the oldest.
         Raises:
             TransportError: the store could not be reached.
         """

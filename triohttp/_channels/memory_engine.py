@@ -127,14 +127,13 @@ class MemoryEngine:
             return BroadcastReplay((), (), now, True)
         foreign = after.epoch != self._epoch or after.seq > self._seq
         seq = 0 if foreign else after.seq
-        gaps: list[Gap] = []
+        expired: list[tuple[int, str]] = []
         found: list[tuple[int, Published]] = []
         for topic in topics:
             log = self._logs.get(topic)
-            if foreign:
-                gaps.append(Gap(topic, "epoch"))
-            elif seq < (self._forgotten if log is None else log.forgotten):
-                gaps.append(Gap(topic, "expired"))
+            forgotten = self._forgotten if log is None else log.forgotten
+            if seq < forgotten:
+                expired.append((forgotten, topic))
             if log is not None:
                 first = bisect_right(log.messages, seq, key=_seq_of)
                 found += islice(log.messages, first, first + max_messages + 1)
@@ -143,6 +142,10 @@ class MemoryEngine:
         if not complete:
             del found[max_messages:]
             now = BroadcastPosition(self._epoch, found[-1][0])
+        if foreign:
+            gaps = [Gap(topic, "epoch") for topic in topics]
+        else:
+            gaps = [Gap(topic, "expired") for forgotten, topic in expired if forgotten <= now.seq]
         return BroadcastReplay(gaps, found, now, complete)
 
     def _retain(self, seq: int, message: Published) -> None:

@@ -24,14 +24,15 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import trio
 
 from triohttp import BroadcastPosition, BroadcastReplay, BroadcastSink, Gap, Published
 from triohttp.errors import clip
 
-from ._redis_link import RedisLink, Script
+from ._redis_link import RedisLink
+from ._redis_scripts import PUBLISH, REPLAY
 
 if TYPE_CHECKING:
     from coredis.connection import BaseConnection
@@ -41,69 +42,6 @@ __all__ = ["RedisEngine"]
 PAGE_MESSAGES = 256
 """How many messages are read at a time when a process catches up."""
 NOWHERE = BroadcastPosition("", 0)
-
-# Numbers are doubles in Lua, exact up to 2**53, which the clock reaches in 2255; %.0f, since tostring would round them.
-
-PUBLISH = Script("""
-local hub, topics, stream = KEYS[1], KEYS[2], KEYS[3]
-local topic, channel, streams, kind, data, fresh = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local max_retained, max_topics, retain = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
-local function text(number) return string.format('%.0f', number) end
-local epoch = redis.call('HGET', hub, 'epoch')
-if not epoch then
-  epoch = fresh
-  redis.call('HSET', hub, 'epoch', epoch)
-end
-local floor = tonumber(redis.call('HGET', hub, 'floor') or '0')
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local seq = math.max(now, tonumber(redis.call('HGET', hub, 'seq') or '0') + 1)
-local before = text(tonumber(redis.call('ZSCORE', topics, topic) or floor))
-redis.call('XADD', stream, 'MAXLEN', '~', max_retained, text(seq) .. '-0', 'b', before, 'k', kind, 'd', data)
-redis.call('ZADD', topics, text(seq), topic)
-local old = redis.call('ZRANGEBYSCORE', topics, '-inf', text(now - retain), 'LIMIT', 0, 10)
-if #old == 0 and redis.call('ZCARD', topics) > max_topics then old = redis.call('ZRANGE', topics, 0, 0) end
-for _, name in ipairs(old) do
-  floor = math.max(floor, tonumber(redis.call('ZSCORE', topics, name)))
-  redis.call('ZREM', topics, name)
-  redis.call('DEL', streams .. name)
-end
-redis.call('HSET', hub, 'seq', text(seq), 'floor', text(floor))
-redis.call('PUBLISH', channel, epoch .. ' ' .. text(seq) .. ' ' .. before .. ' ' .. kind .. '\\n' .. data)
-return {epoch, text(seq)}
-""")
-
-REPLAY = Script("""
-local hub, topics, known = KEYS[1], KEYS[2], KEYS[3]
-local fresh, after_epoch, after, count, channel = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local known_epoch, known_seq = ARGV[6], tonumber(ARGV[7])
-local function seq_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
-local epoch = redis.call('HGET', hub, 'epoch')
-local floor = tonumber(redis.call('HGET', hub, 'floor') or '0')
-local seq = redis.call('HGET', hub, 'seq') or '0'
-if epoch and epoch == known_epoch and known_seq > floor then
-  local first = redis.call('XRANGE', known, '-', '+', 'COUNT', 1)[1]
-  local there = redis.call('XRANGE', known, ARGV[7], ARGV[7])[1]
-  if not there and not (first and seq_of(first) > known_seq) then epoch = nil end
-end
-if not epoch then
-  epoch = fresh
-  redis.call('HSET', hub, 'epoch', epoch)
-  redis.call('PUBLISH', channel, epoch)
-end
-local foreign = after_epoch ~= epoch or after > tonumber(seq)
-if foreign then after = 0 end
-local found = {}
-for i = 4, #KEYS do
-  local entries = redis.call('XRANGE', KEYS[i], string.format('%.0f', after + 1), '+', 'COUNT', count)
-  local missing = 0
-  if entries[1] then missing = tonumber(entries[1][2][2])
-  else missing = tonumber(redis.call('ZSCORE', topics, ARGV[i + 4]) or floor) end
-  found[#found + 1] = {missing > after and 1 or 0, entries}
-end
-return {epoch, seq, foreign and 1 or 0, found}
-""")
-
 
 Known: TypeAlias = tuple[str, BroadcastPosition]
 
@@ -337,19 +275,15 @@ class RedisEngine:
         max_messages: int,
         known: Known | None = None,
     ) -> BroadcastReplay:
-        """Ask Redis for a piece of history, in the order of the hub.
-
-        Every stream gives as many messages, so where one of them was cut the order is known only up to there.
-        """
+        """Ask Redis for a piece of history, in the order of the hub."""
         if after is None:
             topics = ()  # nothing but the position of now
-        count = max(1, max_messages // max(1, len(topics)))
         known_topic, known_position = known or ("", NOWHERE)
         epoch, seq = after or NOWHERE
         keys = [self._hub, self._topics, self._streams + known_topic, *(self._streams + topic for topic in topics)]
-        arguments: list[str | bytes | int] = [_new_epoch(), epoch, seq, count, self._control, *known_position, *topics]
-        answer = await self._link.run_script(REPLAY, keys, arguments, over=connection)
-        return _history_of(topics, count, *answer)
+        options = (_new_epoch(), epoch, seq, max_messages, self._control, *known_position)
+        answer = await self._link.run_script(REPLAY, keys, (*options, *topics), over=connection)
+        return _history_of(topics, *answer)
 
     # -- what is known -------------------------------------------------------------------------------------------------
 
@@ -403,23 +337,24 @@ def _read_message(payload: bytes) -> _Arrived | None:
 
 
 def _history_of(
-    topics: Sequence[str], count: int, raw_epoch: bytes, raw_seq: bytes, foreign: int, found: Sequence[Any]
+    topics: Sequence[str],
+    raw_epoch: bytes,
+    reached: bytes,
+    complete: int,
+    foreign: int,
+    expired: Sequence[int],
+    found: Sequence[tuple[int, bytes, bytes, bytes]],
 ) -> BroadcastReplay:
-    """Read the answer of REPLAY."""
-    epoch, end = raw_epoch.decode(), int(raw_seq)
-    gaps: list[Gap] = []
+    """Read the answer of REPLAY; it counts topics from 1."""
+    epoch = raw_epoch.decode()
+    gaps: list[Gap]
+    if foreign:
+        gaps = [Gap(topic, "epoch") for topic in topics]
+    else:
+        gaps = [Gap(topics[number - 1], "expired") for number in expired]
     messages: list[tuple[int, Published]] = []
-    complete = True
-    for topic, (missing, entries) in zip(topics, found, strict=True):
-        if foreign or missing:
-            gaps.append(Gap(topic, "epoch" if foreign else "expired"))
-        for identity, (_, _, _, kind, _, data) in entries:
-            seq = int(identity.partition(b"-")[0])
-            messages.append((seq, Published(f"{epoch}.{seq}", topic, data.decode() if kind == b"s" else data)))
-        if len(entries) == count:
-            complete = False
-            end = min(end, messages[-1][0])
-    messages.sort(key=lambda message: message[0])
-    while messages and messages[-1][0] > end:
-        messages.pop()
-    return BroadcastReplay(gaps, messages, BroadcastPosition(epoch, end), complete)
+    for number, raw_seq, kind, data in found:
+        seq = int(raw_seq)
+        content = data.decode() if kind == b"s" else data
+        messages.append((seq, Published(f"{epoch}.{seq}", topics[number - 1], content)))
+    return BroadcastReplay(gaps, messages, BroadcastPosition(epoch, int(reached)), bool(complete))
