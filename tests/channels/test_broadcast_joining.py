@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import pytest
 import trio
@@ -205,6 +206,24 @@ async def test_a_piece_of_history_is_read_at_the_readers_pace(autojump_clock: tr
             items = await receive_until(subscription, "100")
             assert data_of(items) == [str(number) for number in range(1, 101)]
             assert engine.reads == 10
+
+
+@pytest.mark.parametrize("overflow", ["gap", "close"])
+@pytest.mark.parametrize("missed", [1, 4, 7, 8, 9, 16])
+async def test_a_reader_that_has_just_come_back_is_not_slow(
+    autojump_clock: trio.abc.Clock, overflow: Literal["gap", "close"], missed: int
+) -> None:
+    """However much of its buffer the history fills, a message before its first receive costs it nothing."""
+    async with Broadcast(FarEngine()) as hub:
+        first = await hub.publish("a", "first")
+        for number in range(missed):
+            await hub.publish("a", str(number))
+        async with hub.subscribe("a", after=first, max_pending=8, overflow=overflow) as subscription:
+            for number in range(missed, missed + 4):
+                await hub.publish("a", str(number))
+            await trio.sleep(5)
+            items = await receive_until(subscription, str(missed + 3))
+            assert data_of(items) == [str(number) for number in range(missed + 4)]
 
 
 async def test_what_expires_while_a_reader_is_behind_is_told(autojump_clock: trio.abc.Clock) -> None:

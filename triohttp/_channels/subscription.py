@@ -7,7 +7,8 @@ that comes back with an id neither needs room for all that it missed, nor gets a
 Rule 1: a publisher never waits for a reader. Handing a message over is an append and at most a wake-up, for each
         subscription: no task, no lock, no await.
 Rule 2: a subscription becomes live in one step, right after a piece of history that was complete when no newer message
-        has been seen meanwhile; when one has, there is one more piece to read.
+        has been seen meanwhile; when one has, or when the piece left little room in the buffer, there is one more to
+        read. So nobody counts as slow for what was retained.
 Rule 3: a number that is not above the subscription's own has been read and is dropped.
 Rule 4: the gaps of dropped messages stand before the buffer, one a topic at most: there everything older is gone.
 """
@@ -244,7 +245,7 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         self._lost.update((gap.topic, gap.why) for gap in history.gaps)
         self._pending.extend(message for _, message in history.messages)
         self._epoch, self._seq = history.position
-        if history.complete and self._behind_to <= self._seq:
+        if history.complete and self._behind_to <= self._seq and len(self._pending) * 2 <= self._max_pending:
             self._state = LIVE
 
     def _make_room(self, topic: str) -> None:
