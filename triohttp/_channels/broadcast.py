@@ -107,11 +107,13 @@ class Broadcast:
             after: the id of the last message that was read, such as a client's Last-Event-ID; what has been published
                 since then, and is still retained, comes first. It may be anything that a client sends. None or an empty
                 string begins with what is published from now on.
-            max_pending: how many messages may wait for this reader, from 1.
+            max_pending: how many messages may wait for this reader, from 1; also how many are read from the history at
+                a time.
             overflow: what happens when one more comes. ``gap``: the oldest half is dropped, and a ``Gap`` for each of
-                their topics takes their place. ``latest``: of each topic only the newest is kept, without a gap; for
-                topics whose last message says all. ``close``: everything is dropped, and receiving raises
-                ``SlowReaderError``.
+                their topics takes their place. ``close``: everything is dropped, and receiving raises
+                ``SlowReaderError``. ``latest`` counts otherwise, for topics whose last message says all: of each topic
+                only the newest waits, without a gap, behind those that are being handed out. So there are at most two
+                a topic, whatever ``max_pending`` is.
         Raises:
             trio.ClosedResourceError: the hub is not open.
             TypeError, ValueError: an argument is not what is said above.

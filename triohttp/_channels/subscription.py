@@ -11,6 +11,8 @@ Rule 2: a subscription becomes live in one step, right after a piece of history 
         read. So nobody counts as slow for what was retained.
 Rule 3: a number that is not above the subscription's own has been read and is dropped.
 Rule 4: the gaps of dropped messages stand before the buffer, one a topic at most: there everything older is gone.
+Rule 5: with ``latest`` a topic has one place behind the buffer, for what is newest. When the buffer is empty, all move
+        into it at once; were each taken by itself, a topic that changes all the time would never be the oldest.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
     """
 
     __slots__ = (
-        "_behind_to", "_engine", "_epoch", "_fan_out", "_lost", "_max_pending", "_overflow", "_pending", "_receiving",
-        "_seq", "_state", "_task", "topics",
+        "_behind_to", "_engine", "_epoch", "_fan_out", "_latest", "_lost", "_max_pending", "_newest", "_overflow",
+        "_pending", "_receiving", "_seq", "_state", "_task", "topics",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +69,7 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         self._engine = engine
         self._max_pending = max_pending
         self._overflow = overflow
+        self._latest = overflow == "latest"
         self._state = _State.NEW
         self._epoch = None if after is None else after.epoch
         """None as long as it is not known where to begin."""
@@ -77,6 +80,8 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         self._pending: deque[Published | Gap] = deque()
         self._lost: dict[str, GapReason] = {}
         """The gaps that stand before the buffer."""
+        self._newest: dict[str, Published | Gap] = {}
+        """Topic -> what is newest of it, in order; with ``latest`` everything comes through here."""
         self._task: trio.lowlevel.Task | None = None
         self._receiving = False
 
@@ -86,7 +91,7 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
     @property
     def pending(self) -> int:
         """How many items wait in the buffer to be received."""
-        return len(self._pending) + len(self._lost)
+        return len(self._pending) + len(self._lost) + len(self._newest)
 
     @property
     def behind(self) -> bool:
@@ -153,17 +158,19 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
             return
         if seq <= self._seq:
             return
-        pending = self._pending
-        if len(pending) >= self._max_pending:
-            if recovered:
-                self._state = _State.BEHIND
-                self._behind_to = seq
-                return
-            self._make_room(message.topic)
-            if self._state is not LIVE:
-                return
+        if self._latest:
+            self._keep_newest(message)
+        else:
+            if len(self._pending) >= self._max_pending:
+                if recovered:
+                    self._state = _State.BEHIND
+                    self._behind_to = seq
+                    return
+                self._make_room()
+                if self._state is not LIVE:
+                    return
+            self._pending.append(message)
         self._seq = seq
-        pending.append(message)
         if self._task is not None:
             self._wake()
 
@@ -171,11 +178,14 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         """Put a gap into the buffer; who is behind finds it in the history."""
         if self._state is not LIVE:
             return
-        if len(self._pending) >= self._max_pending:
-            self._make_room(gap.topic)
-            if self._state is not LIVE:
-                return
-        self._pending.append(gap)
+        if self._latest:
+            self._keep_newest(gap)
+        else:
+            if len(self._pending) >= self._max_pending:
+                self._make_room()
+                if self._state is not LIVE:
+                    return
+            self._pending.append(gap)
         self._wake()
 
     def _renew(self, epoch: str) -> None:
@@ -200,6 +210,9 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         if self._lost:
             topic = next(iter(self._lost))
             return Gap(topic, self._lost.pop(topic))
+        if self._newest and not self._pending:
+            self._pending.extend(self._newest.values())
+            self._newest.clear()
         return self._pending.popleft() if self._pending else None
 
     def _check_open(self) -> None:
@@ -243,32 +256,36 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
 
     def _take_history(self, history: BroadcastReplay) -> None:
         self._lost.update((gap.topic, gap.why) for gap in history.gaps)
-        self._pending.extend(message for _, message in history.messages)
+        for _, message in history.messages:
+            if self._latest:
+                self._keep_newest(message)
+            else:
+                self._pending.append(message)
         self._epoch, self._seq = history.position
         if history.complete and self._behind_to <= self._seq and len(self._pending) * 2 <= self._max_pending:
             self._state = LIVE
 
-    def _make_room(self, topic: str) -> None:
-        """The buffer is full and something of ``topic`` comes: do what was asked for in that case."""
+    def _keep_newest(self, item: Published | Gap) -> None:
+        """Put an item behind all others, in the place of the one of its topic that was there."""
+        if self._newest.pop(item.topic, None) is not None:
+            self._fan_out.dropped += 1
+        self._newest[item.topic] = item
+
+    def _make_room(self) -> None:
+        """The buffer is full and one more comes: do what was asked for in that case."""
         pending = self._pending
         before = len(pending)
         if self._overflow == "close":
             pending.clear()
             self._lost.clear()
             self._state = _State.SLOW
-        elif self._overflow == "gap":
+        else:
             for _ in range((before + 1) // 2):
                 item = pending.popleft()
                 if isinstance(item, Gap):
                     self._lost[item.topic] = item.why
                 else:
                     self._lost.setdefault(item.topic, "slow")
-        else:
-            newest = {item.topic: number for number, item in enumerate(pending)}
-            newest[topic] = before  # it is the one that comes
-            kept = [item for number, item in enumerate(pending) if newest[item.topic] == number]
-            pending.clear()
-            pending.extend(kept)
         self._fan_out.dropped += before - len(pending)
 
     def _leave(self) -> None:
@@ -277,6 +294,7 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
                 self._fan_out.remove(self)
             self._state = _State.CLOSED
             self._pending.clear()
+            self._newest.clear()
             self._lost.clear()
             self._wake()
 
