@@ -29,9 +29,16 @@ async def send_lines(ws: WebSocket, scope: trio.CancelScope) -> None:
     scope.deadline = trio.current_time() + LAST_ANSWERS_SECONDS
 
 
+def shown(text: str) -> str:
+    """Return text of the server's with what could move the terminal's cursor written out."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 async def print_messages(ws: WebSocket) -> None:
     async for message in ws:
-        print(message if isinstance(message, str) else f"{len(message)} bytes: {message[:24].hex(' ')}", flush=True)
+        if isinstance(message, bytes):
+            message = f"{len(message)} bytes: {message[:24].hex(' ')}"
+        print(shown(message), flush=True)
 
 
 async def talk(url: str) -> WebSocket:
@@ -51,12 +58,12 @@ async def main(url: str) -> str | None:
         ws = await talk(url)
     except TrioHTTPError as error:
         return f"{url}: {error}"
-    print(f"closed with {ws.close_code} {ws.close_reason}".rstrip(), file=sys.stderr)
+    print(f"closed with {ws.close_code} {shown(ws.close_reason)}".rstrip(), file=sys.stderr)
     return None
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(trio.run(main, sys.argv[1]))
+        sys.exit(trio.run(main, sys.argv[1]) if len(sys.argv) == 2 else __doc__)
     except* KeyboardInterrupt:
         pass

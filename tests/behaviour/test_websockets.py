@@ -9,7 +9,7 @@ import pytest
 import trio
 from websocket_frames import TEXT, close, frame
 
-from triohttp import App, Client, Request, Response, WebSocketTimeouts
+from triohttp import App, Broadcast, Client, Request, Response, WebSocket, WebSocketTimeouts
 from triohttp.errors import HandshakeError, WebSocketClosedError
 from triohttp.testing import RawConnection, open_scripted
 
@@ -292,6 +292,129 @@ async def test_the_server_hears_how_a_client_left(network: Network, leave: str, 
     else:
         assert seen == ["WebSocketClosedError"]
     assert trio.current_time() - began < 1
+
+
+async def test_what_a_client_says_is_escaped_in_what_is_logged(
+    network: Network, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reason of a close is the peer's text: no line of a log, and nothing on a terminal, can be made with it."""
+    seen: list[WebSocketClosedError] = []
+    app = App()
+
+    @app.get("/")
+    async def handler(request: Request) -> None:
+        async with request.websocket() as ws:
+            try:
+                await ws.receive()
+            except WebSocketClosedError as exc:
+                seen.append(exc)
+
+    await network.serve(app)
+    raw = await open_socket(network, b"/")
+    await raw.send_all(close(4000, "\x1b[2J\r\nADMIN ok", mask=True))
+    assert await raw.read_until_closed()
+    assert seen[0].reason == "\x1b[2J\r\nADMIN ok"
+    assert "\n" not in str(seen[0]) and "\x1b" not in str(seen[0])
+
+
+@MEMORY
+@pytest.mark.parametrize("in_nursery", [False, True])
+async def test_a_client_that_is_too_slow_for_a_broadcast_is_no_fault(
+    network: Network, caplog: pytest.LogCaptureFixture, in_nursery: bool
+) -> None:
+    """The handler lets ``SlowReaderError`` pass: the client gets 1013 and may come again, and the log no traceback."""
+    hub = Broadcast()
+    app = App()
+
+    @app.get("/")
+    async def handler(request: Request) -> None:
+        async with hub.subscribe("news", overflow="close", max_pending=2) as news, request.websocket() as ws:
+
+            async def forward() -> None:
+                async for item in news:
+                    await trio.sleep(1)
+                    await ws.send(str(item))
+
+            if in_nursery:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(forward)
+            else:
+                await forward()
+
+    async with hub:
+        await network.serve(app)
+        client = await network.client()
+        async with client.websocket("/") as ws:
+            await trio.sleep(0.1)
+            for _ in range(5):
+                await hub.publish("news", "x")
+            with pytest.raises(WebSocketClosedError) as caught:
+                while True:
+                    await ws.receive()
+        assert caught.value.code == (1011 if in_nursery else 1013)
+        await network.server.shutdown()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@MEMORY
+async def test_a_handler_may_be_closed_by_another_task(network: Network, caplog: pytest.LogCaptureFixture) -> None:
+    """Closing a user's WebSocket from elsewhere ends the handler that receives from it, and is no fault."""
+    open_ones: list[WebSocket] = []
+    app = App()
+
+    @app.get("/")
+    async def handler(request: Request) -> None:
+        async with request.websocket() as ws:
+            open_ones.append(ws)
+            async for _ in ws:
+                pass
+
+    await network.serve(app)
+    client = await network.client()
+    async with client.websocket("/") as ws, trio.open_nursery() as nursery:
+        await trio.sleep(0.1)
+        nursery.start_soon(open_ones[0].aclose, 4001, "opened elsewhere")
+        with pytest.raises(WebSocketClosedError, match="opened elsewhere"):
+            await ws.receive()
+    await network.server.shutdown()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@MEMORY
+async def test_a_client_that_goes_on_talking_has_three_seconds_too(network: Network) -> None:
+    """An echo that is refused after 1001 has gone out does not cut the client that has not answered yet."""
+    ends = Ends()
+    site = await network.serve(make_app(ends))
+    raw = await open_socket(network)
+    read = b""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(site.server.shutdown, 10)
+        for _ in range(4):
+            await trio.sleep(0.5)
+            await raw.send_all(frame(TEXT, "still here", mask=True))
+        await raw.send_all(close(1001, mask=True))
+        read = await raw.read_until_closed()
+    assert read == close(1001)
+
+
+@MEMORY
+async def test_options_of_another_type_are_refused_before_anything_goes_out(network: Network) -> None:
+    """A dict, as routes take, is no bounds of a WebSocket: the handshake is answered with 500, and not with 101."""
+    app = App()
+
+    @app.get("/")
+    async def handler(request: Request) -> None:
+        request.websocket(timeouts={"ping_seconds": 5})  # type: ignore[arg-type]
+
+    await network.serve(app, raise_handler_errors=False)
+    client = await network.client()
+    for wrong in ({"timeouts": {"ping_seconds": 5}}, {"limits": {}}, {"compression": True}):
+        with pytest.raises(TypeError, match=r"must be of type"):
+            client.websocket("/", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(HandshakeError) as caught:
+        async with client.websocket("/"):
+            pass
+    assert caught.value.code == 500
 
 
 @MEMORY

@@ -600,3 +600,13 @@ async def test_events_of_one_answer_are_bounded() -> None:
         async with client_of(server) as client, client.stream("GET", server.url) as response:
             with pytest.raises(LimitError):
                 await anext(response.events(max_event_bytes=10))
+
+
+async def test_an_answer_in_a_content_coding_is_told() -> None:
+    """What is not decoded here is an error at once, and no stream that never has an event."""
+    acts = Acts(status("200 OK", "Content-Type: text/event-stream\r\nContent-Encoding: gzip"))
+    async with open_scripted(acts) as server, client_of(server) as client:
+        with pytest.raises(ContentError, match="gzip") as caught:
+            async with client.events(server.url):
+                raise AssertionError
+    assert caught.value.reason == "coding"

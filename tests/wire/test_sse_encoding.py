@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triohttp._wire.sse import HEARTBEAT, Event, EventDecoder, encode_comment, encode_event, encode_retry
+from triohttp._wire.sse import (
+    HEARTBEAT,
+    Event,
+    EventDecoder,
+    encode_comment,
+    encode_event,
+    encode_retry,
+    is_event_id,
+)
 
 LARGE = 1024 * 1024
 
@@ -103,7 +111,7 @@ EVENTS = st.builds(
     Event,
     TEXT,
     type=st.none() | LINE,
-    id=st.none() | LINE,
+    id=st.none() | LINE.filter(is_event_id),
     retry_ms=st.none() | st.integers(0, 10**17),
 )
 
@@ -126,3 +134,11 @@ def test_what_goes_in_comes_out(sent: list[Event | str], size: int) -> None:
             text = one.data.replace("\r\n", "\n").replace("\r", "\n")
             expected.append(Event(text, type=one.type or "message", id=last_id, retry_ms=one.retry_ms))
     assert received == expected
+
+
+@pytest.mark.parametrize("wrong", ["i" * 257, "a\x1b[2J", "a\x7f", "a\x85b", "a\tb"])
+def test_an_id_that_would_not_come_back_is_refused(wrong: str) -> None:
+    """What a server of ours does not read as Last-Event-ID cannot be sent as an id: its reader would start over."""
+    with pytest.raises(ValueError, match="would not come back"):
+        encode_event(Event("x", id=wrong))
+    assert encode_event(Event("x", id="i" * 256)).startswith(b"id: ")

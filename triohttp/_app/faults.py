@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from triohttp.errors import BodyStateError, ContentError, RemoteProtocolError, TransportError
+from triohttp._values.service import AnswerState
+from triohttp.errors import BodyStateError, ContentError, RemoteProtocolError, SlowReaderError, TransportError
 
 from .exceptions import HTTPException
 from .handlers import callable_name
@@ -91,13 +92,15 @@ def breaks_message(error: BaseException, request: Request) -> bool:
 
 
 def is_expected(error: BaseException, request: Request) -> bool:
-    """Tell whether an error is an answer, or the peer's doing, and so nothing to report.
+    """Tell whether an error is an answer, or the peer's doing, and so nothing to report: being too slow is.
 
     Once the peer is gone, so is trying to answer it again: middleware that answers for any error does.
     """
     fault = request._fault
     if isinstance(error, HTTPException) or error is fault:
         return True
+    if isinstance(error, SlowReaderError) and request.exchange.state not in (AnswerState.AWAITED, AnswerState.STAGED):
+        return True  # the client of a stream that was too slow for what feeds it
     gone = fault is not None and fault.status is None
     return gone and isinstance(error, (BodyStateError, trio.BrokenResourceError))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
-from triohttp._channels.websocket import DEFAULT_COMPRESSION, DEFAULT_LIMITS, DEFAULT_TIMEOUTS
+from triohttp._channels.websocket import DEFAULT_COMPRESSION, DEFAULT_LIMITS, DEFAULT_TIMEOUTS, check_options
 from triohttp._values import json
 from triohttp._values.headers import Headers, HeadersInit
 from triohttp._values.limits import WebSocketLimits, WebSocketTimeouts
@@ -319,7 +319,7 @@ class Request(RequestFacts):
             (check_origins(origins), require_origin),
             compression,
             check_own_fields(Headers(headers if headers is not None else ()), client=False),
-            (limits, timeouts),
+            check_options(limits, timeouts, compression),
         )
 
     async def inform(self, status: int = 103, headers: HeadersInit | None = None) -> None:

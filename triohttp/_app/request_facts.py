@@ -18,12 +18,11 @@ from triohttp._values.message import Address, RequestHead, TLSInfo
 from triohttp._values.query import Query
 from triohttp._values.service import Exchange
 from triohttp._values.url import URL
+from triohttp._wire.sse import MAX_ID_CHARACTERS, is_event_id
 from triohttp.errors import BodyTooLargeError, ContentError, InvalidURLError, TrioHTTPError
 
 __all__ = ["RequestFacts"]
 
-MAX_EVENT_ID = 256
-"""Characters of a Last-Event-ID that counts."""
 
 
 class RequestFacts:
@@ -196,15 +195,13 @@ class RequestFacts:
         None without one, and for what is no id: longer than 256 characters, not UTF-8, or with control characters.
         """
         value = self.headers.get_bytes("last-event-id")
-        if not value or len(value) > 4 * MAX_EVENT_ID:
+        if not value or len(value) > 4 * MAX_ID_CHARACTERS:
             return None
         try:
             text = value.decode()
         except UnicodeDecodeError:
             return None
-        if len(text) > MAX_EVENT_ID or any(character < " " or "\x7f" <= character < "\xa0" for character in text):
-            return None
-        return text
+        return text if is_event_id(text) else None
 
     def _date(self, name: str) -> float | None:
         value = self.headers.get(name)

@@ -98,7 +98,9 @@ class RequestWebSocket:
         assert websocket is not None
         if websocket.failure is not None:
             self._request._blame(websocket.failure)
-        return await websocket.__aexit__(kind, exc, traceback)
+        closed_elsewhere = isinstance(exc, trio.ClosedResourceError) and websocket.program_closed
+        # Another task of the program has closed it: that is no fault of the one that was receiving.
+        return await websocket.__aexit__(kind, exc, traceback) or closed_elsewhere
 
     def _judge(self) -> Accepted:
         """Return what the handshake comes to.

@@ -23,12 +23,20 @@ from triohttp._values.headers import Headers
 from triohttp._values.limits import WebSocketLimits, WebSocketTimeouts
 from triohttp._wire.websocket import FRAGMENT_BYTES, Role, WebSocketWire, check_close
 from triohttp._wire.websocket_deflate import Agreement, PerMessageDeflate
-from triohttp.errors import WebSocketClosedError, clip
+from triohttp.errors import SlowReaderError, WebSocketClosedError, clip
 
 from .websocket_keeper import GOODBYE_SECONDS, LOOK_SECONDS, Keeper
 from .websocket_link import Link, Piece
 
-__all__ = ["DEFAULT_COMPRESSION", "DEFAULT_LIMITS", "DEFAULT_TIMEOUTS", "Message", "MessageChunks", "WebSocket"]
+__all__ = [
+    "DEFAULT_COMPRESSION",
+    "DEFAULT_LIMITS",
+    "DEFAULT_TIMEOUTS",
+    "Message",
+    "MessageChunks",
+    "WebSocket",
+    "check_options",
+]
 
 Message: TypeAlias = str | bytes
 """What a WebSocket carries: text or binary."""
@@ -37,6 +45,24 @@ YIELD_SECONDS: Final = 0.001  # of real time: what is there already is handed ou
 DEFAULT_LIMITS: Final = WebSocketLimits()
 DEFAULT_TIMEOUTS: Final = WebSocketTimeouts()
 DEFAULT_COMPRESSION: Final = PerMessageDeflate()
+
+
+def check_options(
+    limits: WebSocketLimits, timeouts: WebSocketTimeouts, compression: PerMessageDeflate | None
+) -> tuple[WebSocketLimits, WebSocketTimeouts]:
+    """Return the bounds of a WebSocket; refuse what is of another type before anything goes out.
+
+    Raises:
+        TypeError: one of the three is.
+    """
+    for name, value, kind in (
+        ("limits", limits, WebSocketLimits),
+        ("timeouts", timeouts, WebSocketTimeouts),
+        ("compression", compression, PerMessageDeflate | None),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be of type {getattr(kind, '__name__', kind)}, not {clip(value)}")
+    return limits, timeouts
 
 
 class WebSocket(trio.abc.Channel[Message]):
@@ -109,6 +135,11 @@ class WebSocket(trio.abc.Channel[Message]):
     def failure(self) -> WebSocketClosedError | None:
         """The error that ``receive`` and ``send`` raise at the end; None while there is none."""
         return self._link.failure
+
+    @property
+    def program_closed(self) -> bool:
+        """Whether this program has closed it, or left its block."""
+        return self._link.program_closed
 
     @property
     def close_code(self) -> int | None:
@@ -273,7 +304,7 @@ class WebSocket(trio.abc.Channel[Message]):
         """
         if not isinstance(value, (str, bytes)):
             if not isinstance(value, (bytearray, memoryview)):
-                raise TypeError(f"a message must be str or bytes, not {clip(value)}")
+                raise TypeError(f"a message must be str or bytes, not {clip(value)}; json.dumps makes a str of values")
             value = bytes(value)
         await trio.lowlevel.checkpoint_if_cancelled()  # the stream's send yields where it waits, or once a millisecond
         if self._manager is None:
@@ -404,7 +435,7 @@ class WebSocket(trio.abc.Channel[Message]):
     async def __aexit__(  # type: ignore[override]  # it swallows the cancellation that cancel_on_leave asked for
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """Close, with 1000, with 1001 when the block is cancelled, with 1011 when it failed.
+        """Close, with 1000, with 1001 when the block is cancelled, with 1013 or 1011 when it failed.
 
         Cancellation: the connection is dropped.
         """
@@ -421,10 +452,14 @@ class WebSocket(trio.abc.Channel[Message]):
         try:
             if exc is None:
                 await self.aclose()
+            elif exc is link.failure and link.ending is None:
+                await self._close(1001, "", self._timeouts.close_seconds)  # going away: the keeper has its time for it
             elif isinstance(exc, (Exception, BaseExceptionGroup, trio.Cancelled)) and not link.over.is_set():
-                cancelled = trio.current_effective_deadline() <= trio.current_time()
+                code = 1013 if isinstance(exc, SlowReaderError) else 1011
+                if trio.current_effective_deadline() <= trio.current_time():
+                    code = 1001
                 with trio.CancelScope(shield=True):  # bounded by what it does
-                    await self._close(1001 if cancelled else 1011, "", GOODBYE_SECONDS)
+                    await self._close(code, "", GOODBYE_SECONDS)
         finally:
             link.program_closed = True
             link.noticed.set()

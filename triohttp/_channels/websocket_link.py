@@ -20,7 +20,7 @@ import trio
 from triohttp._turn import SendTurn
 from triohttp._values.limits import WebSocketLimits
 from triohttp._wire.websocket import NO_CODE, BytesMessage, Close, Ping, Pong, TextMessage, WebSocketWire
-from triohttp.errors import WebSocketClosedError
+from triohttp.errors import WebSocketClosedError, clip
 
 __all__ = ["ABNORMAL", "Ending", "Link", "Piece"]
 
@@ -329,7 +329,7 @@ class Link:
             # Without an ending this end has said that it goes away, and waits for the answer.
             ending = self.ending or Ending(1001, "", "self")
             who = {"peer": "closed by the peer", "self": "closed by this end", None: "lost"}[ending.by]
-            reason = f", {ending.reason}" if ending.reason else ""
+            reason = f", {clip(ending.reason)}" if ending.reason else ""  # which may be the peer's
             self.failure = WebSocketClosedError(
                 f"this WebSocket is over: {who}, code {ending.code}{reason}",
                 code=ending.code,

@@ -17,7 +17,7 @@ from typing import Final, Self, Unpack
 
 import trio
 
-from triohttp._channels.websocket import DEFAULT_COMPRESSION
+from triohttp._channels.websocket import DEFAULT_COMPRESSION, check_options
 from triohttp._channels.websocket import DEFAULT_LIMITS as WEBSOCKET_LIMITS
 from triohttp._channels.websocket import DEFAULT_TIMEOUTS as WEBSOCKET_TIMEOUTS
 from triohttp._values.headers import Headers, HeadersInit
@@ -326,6 +326,7 @@ class Client:
             ValueError: a subprotocol is no token, or a header field is the handshake's own.
         Source: RFC 6455 §4.1.
         """
+        bounds = check_options(limits, timeouts, compression)
         names = check_subprotocols(subprotocols)
         fields = check_own_fields(Headers(headers if headers is not None else ()), client=True)
         key, own = request_fields(names, compression)
@@ -335,7 +336,7 @@ class Client:
         if params is not None:
             options["params"] = params
         upgrade = UpgradeContext(self._call("GET", http_url(url), options, upgrade="websocket"))
-        return WebSocketContext(upgrade, key, names, compression, (limits, timeouts))
+        return WebSocketContext(upgrade, key, names, compression, bounds)
 
     def _call(self, method: str, url: str | URL, options: RequestOptions, *, upgrade: str | None = None) -> Call:
         shared = self._shared

@@ -287,6 +287,10 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
                 if media_type is None or media_type.essence != MEDIA_TYPE:
                     given = clip(response.headers.get("content-type"))
                     raise ContentError(f"{call} was answered with {given}, not {MEDIA_TYPE}", reason="media-type")
+                coding = response.headers.get("content-encoding", "identity")
+                if coding.lower() != "identity":
+                    given = clip(coding)
+                    raise ContentError(f"{call} was answered in {given}, which is not read here", reason="coding")
                 call.phases.timeouts = self._timeouts.replace(read_idle_seconds=self._settings.idle_seconds)
                 self._connected = True
         except BaseException:

@@ -14,12 +14,23 @@ from dataclasses import KW_ONLY, dataclass
 
 from triohttp.errors import LimitError, clip
 
-__all__ = ["HEARTBEAT", "MEDIA_TYPE", "Event", "EventDecoder", "encode_comment", "encode_event", "encode_retry"]
+__all__ = [
+    "HEARTBEAT",
+    "MAX_ID_CHARACTERS",
+    "MEDIA_TYPE",
+    "Event",
+    "EventDecoder",
+    "encode_comment",
+    "encode_event",
+    "encode_retry",
+    "is_event_id",
+]
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = b":\n\n"
 """The shortest comment: it keeps what lies between from thinking that nobody is there any more."""
 
+MAX_ID_CHARACTERS = 256
 _RETRY_DIGITS = 18
 """Digits that count: more would be longer than the universe, and slow to read as a number."""
 
@@ -51,11 +62,17 @@ def encode_event(event: Event) -> bytes:
 
     Raises:
         TypeError: the data is not text, or another part of another type.
-        ValueError: a line end or a NUL in the type or the id, a negative time, or text that UTF-8 does not have.
+        ValueError: a line end or a NUL in the type, an id that would not come back as Last-Event-ID, a negative time,
+            or text that UTF-8 does not have.
     """
     lines = []
     if event.id is not None:
         lines.append(_field("id", event.id))
+        if not is_event_id(event.id):
+            raise ValueError(
+                f"an id must have at most {MAX_ID_CHARACTERS} characters and none that controls, "
+                f"or it would not come back as Last-Event-ID: {clip(event.id)}"
+            )
     if event.type is not None:
         lines.append(_field("event", event.type))
     if event.retry_ms is not None:
@@ -66,6 +83,11 @@ def encode_event(event: Event) -> bytes:
     lines.extend(f"data: {line}" if line else "data" for line in _lines(data))
     lines.append("\n")
     return "\n".join(lines).encode()
+
+
+def is_event_id(text: str) -> bool:
+    """Tell whether an id comes back: as Last-Event-ID, in a header field that a server of ours reads."""
+    return len(text) <= MAX_ID_CHARACTERS and not any(sign < " " or "\x7f" <= sign <= "\x9f" for sign in text)
 
 
 def encode_comment(text: str = "") -> bytes:

@@ -165,7 +165,8 @@ class WebSocketWire:
         self._ended = True
         if self._frames.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
             return Close(self._guard.close_code or int(event.code), event.reason or "")
-        return Close(int(event.code), self._guard.breach or event.reason or "", breach=True)
+        reason = "a message is not UTF-8" if event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA else event.reason
+        return Close(int(event.code), self._guard.breach or reason or "", breach=True)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
