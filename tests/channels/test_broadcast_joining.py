@@ -32,7 +32,7 @@ class Inbox:
         if not self._engine.away:
             self._engine.on_the_way.send_nowait((seq, message))
 
-    def gap(self, gap: Gap) -> None:
+    def gap(self, gap: Gap, *, recovered: bool = False) -> None:
         """The store in memory tells none."""
 
     def renew(self, epoch: str) -> None:

@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
 import trio
 from broadcast_checks import check_received, receive_count, receive_until
+from trio.testing import wait_all_tasks_blocked
 
 from triohttp import Broadcast, BroadcastPosition, Gap, Published, Subscription
 from triohttp.errors import ConnectError, DisconnectedError, TransportError
@@ -25,6 +26,8 @@ from triohttp.testing import CertificateAuthority, SweepRun, cancel_sweep
 
 if TYPE_CHECKING:
     from conftest import Proxy, RedisServer
+
+Overflow: TypeAlias = Literal["gap", "close"]
 
 
 class Traffic:
@@ -190,6 +193,49 @@ async def test_a_server_that_is_emptied_is_noticed(redis_server: RedisServer) ->
         assert data_of(await receive_until(reader, "new")) == ["old", "(a: epoch)", "(b: epoch)", "new"]
         async with other.subscribe("a", after=old) as returning:
             assert data_of(await receive_until(returning, "new")) == ["(a: epoch)", "new"]
+
+
+@pytest.mark.parametrize("overflow", ["gap", "close"])
+async def test_gaps_of_many_topics_make_nobody_slow(redis_server: RedisServer, overflow: Overflow) -> None:
+    """A reader of more topics than ``max_pending`` is told of each when the server was emptied, and stays."""
+    topics = [f"topic {number}" for number in range(5)]
+    async with hub_at(redis_server.url) as hub, hub.subscribe(*topics, max_pending=4, overflow=overflow) as reader:
+        await hub.publish(topics[0], "old")
+        assert data_of(await receive_count(reader, 1)) == ["old"]
+        async with trio.open_nursery() as nursery:
+            received: list[Published | Gap] = []
+
+            async def read() -> None:
+                received.extend(await receive_until(reader, "new"))
+
+            nursery.start_soon(read)
+            await wait_all_tasks_blocked()
+            redis_server.cli("flushall")
+            await hub.publish(topics[0], "new")
+        assert data_of(received) == [*(f"({topic}: epoch)" for topic in topics), "new"]
+        assert hub.statistics().dropped == 0
+
+
+@pytest.mark.parametrize("overflow", ["gap", "close"])
+async def test_what_expired_of_many_topics_makes_nobody_slow(
+    redis_server: RedisServer, proxy: Proxy, overflow: Overflow
+) -> None:
+    """More topics than ``max_pending`` were forgotten during a cut: the reader is told of each, and stays."""
+    topics = [f"topic {number}" for number in range(5)]
+    other = hub_at(redis_server.url, max_topics=1)
+    async with (
+        hub_at(f"redis://127.0.0.1:{proxy.port}") as hub,
+        other,
+        hub.subscribe(*topics, max_pending=4, overflow=overflow) as reader,
+    ):
+        proxy.refusing = True
+        proxy.cut()
+        for topic in (*topics, "another", topics[0]):
+            await other.publish(topic, topic)
+        proxy.refusing = False
+        items = await receive_until(reader, topics[0])
+        assert {item for item in items if isinstance(item, Gap)} == {Gap(topic, "expired") for topic in topics}
+        assert hub.statistics().dropped == 0
 
 
 async def test_a_new_epoch_is_told_without_a_message(redis_server: RedisServer) -> None:

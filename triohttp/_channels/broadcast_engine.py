@@ -124,8 +124,12 @@ class BroadcastSink(Protocol):
         """
         ...
 
-    def gap(self, gap: Gap) -> None:
-        """Tell the subscribers of a topic that messages are missing."""
+    def gap(self, gap: Gap, *, recovered: bool = False) -> None:
+        """Tell the subscribers of a topic that messages are missing.
+
+        Args:
+            recovered: the history tells of it too, from where they are; see ``deliver``.
+        """
         ...
 
     def renew(self, epoch: str) -> None:

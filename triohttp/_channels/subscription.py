@@ -174,7 +174,7 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         if self._task is not None:
             self._wake()
 
-    def _take_gap(self, gap: Gap) -> None:
+    def _take_gap(self, gap: Gap, recovered: bool) -> None:
         """Put a gap into the buffer; who is behind finds it in the history."""
         if self._state is not LIVE:
             return
@@ -182,6 +182,9 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
             self._keep_newest(gap)
         else:
             if len(self._pending) >= self._max_pending:
+                if recovered:
+                    self._state = _State.BEHIND
+                    return
                 self._make_room()
                 if self._state is not LIVE:
                     return
@@ -191,12 +194,15 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
     def _renew(self, epoch: str) -> None:
         """Begin anew in another epoch, with a gap for each topic; who is behind finds it in the history."""
         self._behind_to = 0
-        if self._epoch == epoch:
+        if self._epoch == epoch or self._state is not LIVE:
+            return
+        if not self._latest and len(self._pending) + len(self.topics) > self._max_pending:
+            self._state = _State.BEHIND  # the reader is not slow: they come all at once, by no fault of its own
+            self._wake()
             return
         for topic in self.topics:
-            self._take_gap(Gap(topic, "epoch"))
-        if self._state is LIVE:
-            self._epoch, self._seq = epoch, 0
+            self._take_gap(Gap(topic, "epoch"), recovered=True)
+        self._epoch, self._seq = epoch, 0
 
     def _wake(self) -> None:
         """Let the receiving task look again."""
@@ -355,10 +361,10 @@ class FanOut:
         for subscription in self._by_topic.get(message.topic, ()):
             subscription._take(seq, message, recovered)
 
-    def gap(self, gap: Gap) -> None:
+    def gap(self, gap: Gap, *, recovered: bool = False) -> None:
         """Hand a gap to the subscribers of its topic."""
         for subscription in self._by_topic.get(gap.topic, ()):
-            subscription._take_gap(gap)
+            subscription._take_gap(gap, recovered)
 
     def renew(self, epoch: str) -> None:
         """Tell every subscriber that the store has lost its content."""

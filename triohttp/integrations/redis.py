@@ -255,7 +255,7 @@ class RedisEngine:
             return False  # the subscribers have been told; what is retained is read in the next round
         for gap in history.gaps:
             if gap.why != "epoch":
-                self._sink.gap(gap)
+                self._sink.gap(gap, recovered=True)
         for seq, message in history.messages:
             self._deliver(BroadcastPosition(history.position.epoch, seq), message, recovered=True)
         self._position = history.position
