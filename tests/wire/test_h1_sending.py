@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h11
 import pytest
 
 from triohttp._values.headers import Headers
@@ -51,6 +52,25 @@ def test_an_answer_of_unknown_length_is_chunked():
     assert wire.send_content(b"hello") == b"5\r\nhello\r\n"
     assert wire.send_content(b"") == b""
     assert wire.send_end(Headers({"X-T": "1"})) == b"0\r\nX-T: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("fields", [TEXT, [(b"Content-Length", b"70026")]], ids=["unknown", "known"])
+def test_content_is_framed_as_h11_does_it(version: bytes, fields: FieldLines):
+    """Bytes and states are those of an h11 that was given every piece, whatever of them the wire does by itself."""
+    request = b"GET / HTTP/%b\r\nHost: a\r\n\r\n" % version
+    wire = server(request)
+    reference = h11.Connection(h11.SERVER)
+    reference.receive_data(request)
+    while reference.next_event() not in (h11.PAUSED, h11.NEED_DATA) and reference.their_state is not h11.DONE:
+        pass
+    wire.send_response(200, fields, None)
+    reference.send(h11.Response(status_code=200, headers=fields))
+    for piece in (b"a", b"", b"x" * 10, b"y" * 15, bytes(70_000)):
+        assert wire.send_content(piece) == reference.send(h11.Data(data=piece))
+        assert wire._h11.states == reference.states
+    assert wire.send_end() == reference.send(h11.EndOfMessage())
+    assert wire._h11.states == reference.states
 
 
 def test_an_http10_client_gets_content_until_the_end_of_the_stream():

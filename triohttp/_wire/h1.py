@@ -1,7 +1,7 @@
 """The HTTP/1.1 wire, for either role: one h11.Connection with a guard in front of it (RFC 9112).
 
-What is received goes through h1_receiving.py. What is sent goes through h11 as it is: h11 keeps the states of both ends
-and refuses what is out of order; this file decides the framing.
+What is received goes through h1_receiving.py. What is sent goes through h11 as it is, but for chunks of an answer: h11
+keeps the states of both ends and refuses what is out of order; this file decides the framing.
 
 Rule 1: no awaiting, no clock, no sockets; bytes in, events out.
 Rule 2: framing fields, ``Connection: close`` and the reason phrase are ours, never a caller's.
@@ -196,6 +196,10 @@ class H1Wire(H1Receiver):
                 message = f"{len(data)} bytes of content where {left} are left of what was announced"
                 raise LocalProtocolError(message, slug="content-too-long")
             self._outgoing_left = left - len(data)
+        elif self.role is _SERVER and self._h11.our_state is h11.SEND_BODY and self._h11.their_http_version == b"1.1":
+            # What h11 would make of it, in an eighth of the time: a chunk of an answer changes nothing in its states.
+            # Content of a known length does, which it counts, and a client's, which ends a wait for 100 (Continue).
+            return b"%x\r\n%b\r\n" % (len(data), data)
         try:
             return self._h11.send(h11.Data(data=data))
         except h11.LocalProtocolError as exc:  # the peer's state forbids it; ours has been looked at
