@@ -152,7 +152,7 @@ class EventSender(trio.abc.SendChannel[Event | str]):
             self._last_sent = trio.current_time()
         finally:
             self._busy -= 1
-            if not self._busy and not self._queue:
+            if self._settled and not self._busy and not self._queue:
                 self._settled.unpark_all()
 
     async def _write(self) -> None:
