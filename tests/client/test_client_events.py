@@ -577,36 +577,3 @@ async def test_large_content_goes_out_first(autojump_clock: trio.abc.Clock) -> N
                 assert (await events.receive()).data == "a"
                 raise KeyError
         assert client.pool.statistics().in_use == 0
-
-
-# -- one answer --------------------------------------------------------------------------------------------------------
-
-
-async def test_any_answer_can_be_read_as_events() -> None:
-    """``response.events`` reads this one answer, whatever its type is said to be."""
-    answer = status("200 OK", content=b"id: 7\nretry: 5\ndata: a\n\ndata: b\n\ndata: c\n")
-    async with open_scripted(Acts(answer)) as server, client_of(server) as client:
-        async with client.stream("POST", server.url, json={}) as response:
-            events = response.events()
-            assert (events.last_event_id, events.retry_ms) == (None, None)
-            assert [event.data async for event in events] == ["a", "b"]
-            assert (events.last_event_id, events.retry_ms) == ("7", 5)
-            assert [event async for event in events] == []
-
-
-async def test_events_of_one_answer_are_bounded() -> None:
-    """As those of ``client.events``."""
-    async with open_scripted(Acts(status("200 OK", content=b"data: 0123456789\n\n"))) as server:
-        async with client_of(server) as client, client.stream("GET", server.url) as response:
-            with pytest.raises(LimitError):
-                await anext(response.events(max_event_bytes=10))
-
-
-async def test_an_answer_in_a_content_coding_is_told() -> None:
-    """What is not decoded here is an error at once, and no stream that never has an event."""
-    acts = Acts(status("200 OK", "Content-Type: text/event-stream\r\nContent-Encoding: gzip"))
-    async with open_scripted(acts) as server, client_of(server) as client:
-        with pytest.raises(ContentError, match="gzip") as caught:
-            async with client.events(server.url):
-                raise AssertionError
-    assert caught.value.reason == "coding"
