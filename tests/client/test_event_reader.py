@@ -23,8 +23,9 @@ def answering(content: bytes) -> AbstractAsyncContextManager[ScriptedServer]:
 
 async def test_any_answer_can_be_read_as_events() -> None:
     """``response.events`` reads this one answer, whatever its type is said to be."""
-    async with answering(b"id: 7\nretry: 5\ndata: a\n\ndata: b\n\ndata: c\n") as server:
-        async with Client(mounts={server.url: server}) as client, client.stream("POST", server.url, json={}) as response:
+    content = b"id: 7\nretry: 5\ndata: a\n\ndata: b\n\ndata: c\n"
+    async with answering(content) as server, Client(mounts={server.url: server}) as client:
+        async with client.stream("POST", server.url, json={}) as response:
             events = response.events()
             assert (events.last_event_id, events.retry_ms) == (None, None)
             assert [event.data async for event in events] == ["a", "b"]
