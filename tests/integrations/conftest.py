@@ -65,6 +65,16 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Let it stand still, with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def cli(self, *arguments: str, check: bool = True) -> str:
         """Run redis-cli and return what it says."""
         command = [self._client, "-s", str(self.path), *arguments]

@@ -6,7 +6,9 @@ PubSub connects again and tells nobody.
 
 Rule 1: an absent Redis ends nothing: what goes wrong is stored, told once, and tried again with growing pauses.
 Rule 2: who asks while there is no connection gets an attempt that begins from then on; all who wait share it.
-Rule 3: nothing of the address but host and port is ever shown; it may hold a password.
+Rule 3: coredis queues whatever it is given, and keeps it when nobody waits for it any more. So who asks while too many
+        requests are under way waits with its own, and one that is cancelled then was never sent.
+Rule 4: nothing of the address but host and port is ever shown; it may hold a password.
 """
 
 from __future__ import annotations
@@ -130,9 +132,18 @@ class RedisLink:
         tls: the context for ``rediss``; None means the default one.
         connect_seconds: what connecting may take.
         ping_seconds: how often a silent connection is tried, and what an answer may take.
+        max_in_flight: how many requests may be under way, those that were given up included.
     """
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext | None, connect_seconds: float, ping_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None,
+        connect_seconds: float,
+        ping_seconds: float,
+        max_in_flight: int,
+    ) -> None:
         for name, seconds in (("connect_seconds", connect_seconds), ("ping_seconds", ping_seconds)):
             if not 0 < seconds < math.inf:
                 raise ValueError(f"{name} must be a number above 0, not {clip(seconds)}")
@@ -140,6 +151,11 @@ class RedisLink:
         self._tls = tls
         self._connect_seconds = connect_seconds
         self._ping_seconds = ping_seconds
+        self._max_in_flight = max_in_flight
+        self._crowded = trio.Event()
+        """Set when somebody waits for room."""
+        self._room = trio.Event()
+        """Set when there may be room again, or the connection is over."""
         self._connection: BaseConnection | None = None
         self._begun = 0
         """How many attempts to connect have begun."""
@@ -147,6 +163,8 @@ class RedisLink:
         """Set when the attempt that is made now, or next, has ended."""
         self._hurry = trio.Event()
         self._failure: BaseException | None = None
+        self._over = False
+        """There will be no other attempt."""
         self._told_away = False
         self._said_at: dict[str, float] = {}
 
@@ -165,6 +183,7 @@ class RedisLink:
             parts: tasks that use a connection, each begun with every new one; when one ends, so does the connection.
         """
         failure: BaseException | None = None
+        self._over = False
         try:
             async with trio.open_nursery() as nursery:
                 first = self._attempt
@@ -180,7 +199,8 @@ class RedisLink:
         except BaseExceptionGroup as group:
             raise first_of(group) from None
         finally:
-            self._begun += 1  # there will be no other attempt
+            self._over = True
+            self._failure = trio.ClosedResourceError("the hub is closed")
             self._end_attempt()
         if failure is not None:
             raise failure
@@ -204,6 +224,10 @@ class RedisLink:
             TransportError: Redis refused, because it is full or read-only for example.
         """
         connection = over or self.connection or await self._reach()
+        while connection.usable and connection.statistics.requests_pending >= self._max_in_flight:
+            self._crowded.set()
+            await self._room.wait()
+            connection = over or self.connection or await self._reach()
         try:
             try:
                 return await connection.create_request(
@@ -291,13 +315,14 @@ class RedisLink:
             else:
                 self._connection = connection
                 greet()
-                for part in (*parts, self._ping):
+                for part in (*parts, self._ping, self._make_room):
                     nursery.start_soon(run, part, connection)
             self._end_attempt()
             try:
                 await trio.sleep_forever()
             finally:
                 self._connection = None
+                self._tell_of_room()
 
     def _end_attempt(self) -> None:
         self._attempt.set()
@@ -310,16 +335,28 @@ class RedisLink:
             with trio.fail_after(self._ping_seconds):
                 await connection.create_request(b"PING")
 
+    async def _make_room(self, connection: BaseConnection) -> None:
+        """Tell those who wait when what is under way was answered, even if nobody waits for that any more."""
+        while True:
+            await self._crowded.wait()
+            await connection.create_request(b"PING")  # answers come in order, so all before it have come too
+            self._tell_of_room()
+
+    def _tell_of_room(self) -> None:
+        self._crowded = trio.Event()
+        self._room.set()
+        self._room = trio.Event()
+
     async def _reach(self) -> BaseConnection:
         """Return the connection that there is after an attempt that begins from now on."""
         await trio.lowlevel.checkpoint()
         begun = self._begun
         while (connection := self.connection) is None:
+            if self._over or self._begun > begun:
+                raise self.unreachable()
             attempt = self._attempt
             self._hurry.set()
             await attempt.wait()
-            if self.connection is None and self._begun > begun:
-                raise self.unreachable()
         return connection
 
 

@@ -70,6 +70,8 @@ class RedisEngine:
         retain_seconds: how long a topic may be silent before it is forgotten, in seconds.
         connect_seconds: what connecting may take.
         ping_seconds: how often a silent connection is tried, and what an answer may take.
+        max_in_flight: how many requests may be under way, from 1, those included whose tasks were cancelled; who
+            publishes or subscribes beyond that waits, and one that is cancelled then has published nothing.
     Raises:
         ValueError: an argument is not what is said above.
     """
@@ -85,15 +87,19 @@ class RedisEngine:
         retain_seconds: float = 86_400.0,
         connect_seconds: float = 5.0,
         ping_seconds: float = 15.0,
+        max_in_flight: int = 1000,
     ) -> None:
         if not name or not name.isprintable() or "{" in name or "}" in name:
             raise ValueError(f"name must be printable and without braces, not {clip(name)}")
-        for word, count in (("max_retained", max_retained), ("max_topics", max_topics)):
+        counts = {"max_retained": max_retained, "max_topics": max_topics, "max_in_flight": max_in_flight}
+        for word, count in counts.items():
             if count < 1 or count != int(count):
                 raise ValueError(f"{word} must be an integer of at least 1, not {clip(count)}")
         if not 0 < retain_seconds < math.inf:
             raise ValueError(f"retain_seconds must be a number above 0, not {clip(retain_seconds)}")
-        self._link = RedisLink(url, tls=tls, connect_seconds=connect_seconds, ping_seconds=ping_seconds)
+        self._link = RedisLink(
+            url, tls=tls, connect_seconds=connect_seconds, ping_seconds=ping_seconds, max_in_flight=max_in_flight
+        )
         self._bounds = (max_retained, max_topics, round(retain_seconds * 1e6))
         tag = f"{{{name}}}"
         self._hub, self._topics, self._streams = f"{tag}:hub", f"{tag}:topics", f"{tag}:stream:"
