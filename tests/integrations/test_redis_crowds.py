@@ -93,10 +93,10 @@ async def test_nobody_outwaits_a_hub_that_closes_in_the_same_moment(tmp_path: Pa
             await hub.publish("a", "")
         ended += 1
 
-    for _ in range(10):
+    for _ in range(100):  # the order of tasks that are ready is not the same each time
         async with trio.open_nursery() as nursery:
             async with Broadcast(RedisEngine(f"unix://{tmp_path}/nobody")) as hub:
-                for _ in range(20):
+                for _ in range(3):
                     nursery.start_soon(publish, hub)
-                    await trio.lowlevel.checkpoint()
-    assert ended == 200
+                await trio.lowlevel.checkpoint()
+    assert ended == 300
