@@ -69,6 +69,7 @@ class RedisServer:
         """Let it stand still, with its connections open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # until then it may answer
 
     def thaw(self) -> None:
         """Let it go on."""
