@@ -3,6 +3,8 @@
 Rule 1: a script reads no more than it returns, but for one piece a stream: Redis serves nobody else meanwhile.
 Rule 2: numbers are doubles in Lua, exact up to 2**53, which the clock reaches in 2255; they become text by ``%.0f``,
         since tostring would round them.
+Rule 3: what somebody else wrote under our keys is no error: an entry that is not ours is returned for what it is, and
+        an epoch that could be in no id counts as none.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ local topic, channel, streams, kind, data, fresh = ARGV[1], ARGV[2], ARGV[3], AR
 local max_retained, max_topics, retain = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 local function text(number) return string.format('%.0f', number) end
 local epoch = redis.call('HGET', hub, 'epoch')
-if not epoch then
+if not epoch or not string.match(epoch, '^%w+$') then
   epoch = fresh
   redis.call('HSET', hub, 'epoch', epoch)
 end
@@ -50,6 +52,7 @@ local channel, known_epoch, known_seq = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local function text(number) return string.format('%.0f', number) end
 local function seq_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
 local epoch = redis.call('HGET', hub, 'epoch')
+if epoch and not string.match(epoch, '^%w+$') then epoch = nil end
 local floor = tonumber(redis.call('HGET', hub, 'floor') or '0')
 local seq = tonumber(redis.call('HGET', hub, 'seq') or '0')
 if epoch and epoch == known_epoch and known_seq > floor then
@@ -104,13 +107,13 @@ for at = size, 1, -1 do
   local stream = heap[at]
   stream.count = count
   read_on(stream)
-  if stream.next then missing[stream.number] = tonumber(stream.entries[1][2][2]) else remove(at) end
+  if stream.next then missing[stream.number] = tonumber(stream.entries[1][2][2]) or 0 else remove(at) end
 end
 for at = math.floor(size / 2), 1, -1 do sift_down(at) end
 while size > 0 and #found < max_messages do
   local stream = heap[1]
   local content = stream.entries[stream.at][2]
-  found[#found + 1] = {stream.number, text(stream.next), content[4], content[6]}
+  found[#found + 1] = {stream.number, text(stream.next), content[4] or '', content[6] or ''}
   stream.at = stream.at + 1
   local following = stream.entries[stream.at]
   if following then stream.next = seq_of(following) else read_on(stream) end

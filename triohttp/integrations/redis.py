@@ -52,7 +52,7 @@ class _Arrived(NamedTuple):
     position: BroadcastPosition
     before: int
     """The number of the message before it on its topic."""
-    data: str | bytes
+    message: Published
 
 
 class RedisEngine:
@@ -217,10 +217,10 @@ class RedisEngine:
             return
         assert self._sink is not None
         topic = channel.removeprefix(self._channels).decode()
-        arrived = _read_message(payload)
+        arrived = _read_pushed(topic, payload)
         if arrived is None or topic not in self._followed:
             return
-        position, before, data = arrived
+        position, before, message = arrived
         if not self._live or self._position is None:
             self._dropped = position
             return
@@ -233,7 +233,7 @@ class RedisEngine:
         elif position.seq > reached:
             if missed:  # newer ones of other topics have been delivered, so it is too late to put it in order
                 self._sink.gap(Gap(topic, "expired"))
-            self._deliver(position, Published(str(position), topic, data), recovered=False)
+            self._deliver(position, message, recovered=False)
 
     async def _catch_up(self, connection: BaseConnection) -> None:
         """Read what was missed whenever something was, and deliver live as long as nothing is missing."""
@@ -332,12 +332,20 @@ def _new_epoch() -> str:
     return random.SystemRandom().randbytes(6).hex()
 
 
-def _read_message(payload: bytes) -> _Arrived | None:
-    """Read a pushed message; None for one that is not ours."""
+def _read_message(topic: str, position: BroadcastPosition, kind: bytes, data: bytes) -> Published:
+    """Read a message as PUBLISH wrote it; raise ValueError for what is not ours, or damaged."""
+    if kind not in {b"s", b"b"}:
+        raise ValueError(kind)
+    return Published(str(position), topic, data.decode() if kind == b"s" else data)
+
+
+def _read_pushed(topic: str, payload: bytes) -> _Arrived | None:
+    """Read what was pushed; None for what is no message."""
     head, _, data = payload.partition(b"\n")
     try:
-        epoch, seq, before, kind = head.decode("ascii").split(" ")
-        return _Arrived(BroadcastPosition(epoch, int(seq)), int(before), data.decode() if kind == "s" else data)
+        epoch, seq, before, kind = head.split(b" ")
+        position = BroadcastPosition(epoch.decode("ascii"), int(seq))
+        return _Arrived(position, int(before), _read_message(topic, position, kind, data))
     except ValueError:
         return None
 
@@ -351,16 +359,16 @@ def _history_of(
     expired: Sequence[int],
     found: Sequence[tuple[int, bytes, bytes, bytes]],
 ) -> BroadcastReplay:
-    """Read the answer of REPLAY; it counts topics from 1."""
+    """Read the answer of REPLAY, which counts topics from 1. What cannot be read is missing, and is told as such."""
     epoch = raw_epoch.decode()
-    gaps: list[Gap]
-    if foreign:
-        gaps = [Gap(topic, "epoch") for topic in topics]
-    else:
-        gaps = [Gap(topics[number - 1], "expired") for number in expired]
+    gaps = {topics[number - 1]: Gap(topics[number - 1], "expired") for number in expired}
     messages: list[tuple[int, Published]] = []
     for number, raw_seq, kind, data in found:
-        seq = int(raw_seq)
-        content = data.decode() if kind == b"s" else data
-        messages.append((seq, Published(f"{epoch}.{seq}", topics[number - 1], content)))
-    return BroadcastReplay(gaps, messages, BroadcastPosition(epoch, int(reached)), bool(complete))
+        topic, position = topics[number - 1], BroadcastPosition(epoch, int(raw_seq))
+        try:
+            messages.append((position.seq, _read_message(topic, position, kind, data)))
+        except ValueError:
+            gaps[topic] = Gap(topic, "expired")
+    if foreign:
+        gaps = {topic: Gap(topic, "epoch") for topic in topics}
+    return BroadcastReplay(list(gaps.values()), messages, BroadcastPosition(epoch, int(reached)), bool(complete))
