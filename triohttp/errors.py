@@ -47,6 +47,7 @@ __all__ = [
     "WebSocketClosedError",
     "WebSocketError",
     "WriteTimeout",
+    "check_count",
     "clip",
 ]
 
@@ -55,6 +56,12 @@ def clip(value: object, length: int = 80) -> str:
     """Return ``repr(value)`` cut to ``length`` characters, control characters escaped, for use in a message."""
     text = ascii(value)
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise ValueError for an option that is no whole number of at least ``least``; True is none."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, not {clip(value)}")
 
 
 class TrioHTTPError(Exception):

@@ -362,6 +362,8 @@ def test_an_id_reads_back() -> None:
     """An id is what its position is as text; anything else is a position of no epoch."""
     position = BroadcastPosition("0a9Z", 17)
     assert BroadcastPosition.parse(str(position)) == position
+    first = BroadcastPosition.begin()
+    assert BroadcastPosition.parse(str(first)) == first != BroadcastPosition.begin()
     malformed = ["", "1", ".1", "a.", "a.b", "a.-1", "a.1 ", "a.1\n", "a.٣", "é.1", "a.1.1"]
     for text in (*malformed, "a" * 33 + ".1", "a." + "9" * 17):
         assert BroadcastPosition.parse(text) == BroadcastPosition("", 0)

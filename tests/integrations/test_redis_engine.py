@@ -480,6 +480,9 @@ def test_a_hub_over_redis_can_be_cancelled_anywhere(redis_server: RedisServer) -
         (lambda: RedisEngine(name="{a}"), "name"),
         (lambda: RedisEngine(max_retained=0), "max_retained"),
         (lambda: RedisEngine(max_topics=0), "max_topics"),
+        (lambda: RedisEngine(max_in_flight=0), "max_in_flight"),
+        (lambda: RedisEngine(max_retained=True), "max_retained"),
+        (lambda: RedisEngine(max_topics=1.0), "max_topics"),  # type: ignore[arg-type]  # the mistake
         (lambda: RedisEngine(retain_seconds=0), "retain_seconds"),
         (lambda: RedisEngine(connect_seconds=-1), "connect_seconds"),
         (lambda: RedisEngine(ping_seconds=float("inf")), "ping_seconds"),

@@ -13,9 +13,9 @@ from typing import Self, get_args
 
 import trio
 
-from triohttp.errors import clip
+from triohttp.errors import check_count, clip
 
-from .broadcast_engine import BroadcastEngine, BroadcastPosition, check_count
+from .broadcast_engine import BroadcastEngine, BroadcastPosition
 from .memory_engine import MemoryEngine
 from .subscription import FanOut, Overflow, Subscription
 

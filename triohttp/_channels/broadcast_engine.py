@@ -20,8 +20,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from triohttp.errors import clip
-
 __all__ = [
     "BroadcastEngine",
     "BroadcastPosition",
@@ -30,24 +28,11 @@ __all__ = [
     "Gap",
     "GapReason",
     "Published",
-    "check_count",
-    "new_epoch",
 ]
 
 GapReason: TypeAlias = Literal["slow", "expired", "epoch"]
 
 _ID = re.compile(r"([0-9A-Za-z]{1,32})\.([0-9]{1,16})")
-
-
-def new_epoch() -> str:
-    """Return a word that no epoch was named by before."""
-    return secrets.token_hex(6)
-
-
-def check_count(name: str, value: object, least: int) -> None:
-    """Raise ValueError for what is no whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, not {clip(value)}")
 
 
 class BroadcastPosition(NamedTuple):
@@ -59,6 +44,11 @@ class BroadcastPosition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.epoch}.{self.seq}"
+
+    @classmethod
+    def begin(cls) -> BroadcastPosition:
+        """Return the position before the first message of an epoch that never was."""
+        return cls(secrets.token_hex(6), 0)
 
     @classmethod
     def parse(cls, text: str) -> BroadcastPosition:

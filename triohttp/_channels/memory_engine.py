@@ -17,7 +17,9 @@ from operator import itemgetter
 
 import trio
 
-from .broadcast_engine import BroadcastPosition, BroadcastReplay, BroadcastSink, Gap, Published, check_count, new_epoch
+from triohttp.errors import check_count
+
+from .broadcast_engine import BroadcastPosition, BroadcastReplay, BroadcastSink, Gap, Published
 
 __all__ = ["MemoryEngine"]
 
@@ -58,8 +60,7 @@ class MemoryEngine:
         self._max_retained = max_retained
         self._max_retained_bytes = max_retained_bytes
         self._max_topics = max_topics
-        self._epoch = new_epoch()
-        self._seq = 0
+        self._epoch, self._seq = BroadcastPosition.begin()
         self._forgotten = 0
         """The newest number that went with the whole log of a topic."""
         self._logs: OrderedDict[str, _Log] = OrderedDict()

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import trio
 
 from triohttp import BroadcastPosition, BroadcastReplay, BroadcastSink, Gap, Published
-from triohttp.errors import clip
+from triohttp.errors import check_count, clip
 
 from ._redis_link import RedisLink
 from ._redis_scripts import PUBLISH, REPLAY
@@ -93,8 +92,7 @@ class RedisEngine:
             raise ValueError(f"name must be printable and without braces, not {clip(name)}")
         counts = {"max_retained": max_retained, "max_topics": max_topics, "max_in_flight": max_in_flight}
         for word, count in counts.items():
-            if count < 1 or count != int(count):
-                raise ValueError(f"{word} must be an integer of at least 1, not {clip(count)}")
+            check_count(word, count, 1)
         if not 0 < retain_seconds < math.inf:
             raise ValueError(f"retain_seconds must be a number above 0, not {clip(retain_seconds)}")
         self._link = RedisLink(
@@ -166,7 +164,8 @@ class RedisEngine:
         """
         kind, content = ("s", data.encode()) if isinstance(data, str) else ("b", data)
         keys = (self._hub, self._topics, self._streams + topic)
-        arguments = (topic, self._channels + topic.encode(), self._streams, kind, content, _new_epoch(), *self._bounds)
+        fresh = BroadcastPosition.begin().epoch
+        arguments = (topic, self._channels + topic.encode(), self._streams, kind, content, fresh, *self._bounds)
         epoch, seq = await self._link.run_script(PUBLISH, keys, arguments)
         position = BroadcastPosition(epoch.decode(), int(seq))
         self._remember(topic, position)
@@ -287,7 +286,7 @@ class RedisEngine:
         known_topic, known_position = known or ("", NOWHERE)
         epoch, seq = after or NOWHERE
         keys = [self._hub, self._topics, self._streams + known_topic, *(self._streams + topic for topic in topics)]
-        options = (_new_epoch(), epoch, seq, max_messages, self._control, *known_position)
+        options = (BroadcastPosition.begin().epoch, epoch, seq, max_messages, self._control, *known_position)
         answer = await self._link.run_script(REPLAY, keys, (*options, *topics), over=connection)
         return _history_of(topics, *answer)
 
@@ -325,11 +324,6 @@ class RedisEngine:
             self._lose_track()
             self._sink.renew(epoch)
         self._epoch = epoch
-
-
-def _new_epoch() -> str:
-    """Return a word that no epoch was named by before."""
-    return random.SystemRandom().randbytes(6).hex()
 
 
 def _read_message(topic: str, position: BroadcastPosition, kind: bytes, data: bytes) -> Published:
