@@ -174,6 +174,27 @@ async def test_what_is_published_while_the_history_is_on_its_way_comes_too(autoj
             assert not subscription.behind
 
 
+async def test_a_subscription_counts_once_it_is_open(autojump_clock: trio.abc.Clock) -> None:
+    """Who waits until somebody has subscribed, and then publishes, is heard; before, nothing can be received."""
+    async with Broadcast(FarEngine(read_seconds=2)) as hub, trio.open_nursery() as nursery:
+        subscription = hub.subscribe("a")
+        received: list[Published | Gap] = []
+
+        async def read() -> None:
+            async with subscription:
+                received.append(await subscription.receive())
+
+        nursery.start_soon(read)
+        await trio.sleep(1)
+        with pytest.raises(trio.ClosedResourceError):
+            await subscription.receive()
+        while not hub.statistics().subscriptions:
+            await trio.sleep(0.1)
+        await hub.publish("a", "1")
+        await trio.sleep(5)
+        assert data_of(received) == ["1"]
+
+
 async def test_a_store_may_be_back_before_its_absence_was_noticed(autojump_clock: trio.abc.Clock) -> None:
     """A reader whose question fails after the store came back asks again, and does not wait for the next time."""
     engine = FarEngine(read_seconds=2)

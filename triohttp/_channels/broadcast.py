@@ -27,7 +27,7 @@ class BroadcastStatistics:
     """What a hub has to do at this moment, in this process."""
 
     subscriptions: int
-    """Open subscriptions."""
+    """Open subscriptions, which get whatever is published from now on."""
     topics: int
     """Topics that somebody has subscribed to."""
     pending: int
@@ -136,7 +136,7 @@ class Broadcast:
         if fan_out is None:
             return BroadcastStatistics(0, 0, 0, 0, 0)
         return BroadcastStatistics(
-            subscriptions=len(fan_out.subscriptions),
+            subscriptions=fan_out.opened,
             topics=fan_out.topics,
             pending=sum(one.pending for one in fan_out.subscriptions),
             behind=sum(one.behind for one in fan_out.subscriptions),

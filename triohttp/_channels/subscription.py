@@ -35,6 +35,7 @@ Overflow: TypeAlias = Literal["gap", "latest", "close"]
 
 class _State(Enum):
     NEW = "not open yet"
+    OPENING = "opening"
     LIVE = "live"
     BEHIND = "behind"
     SLOW = "given up"
@@ -102,15 +103,18 @@ class Subscription(trio.abc.ReceiveChannel["Published | Gap"]):
         if self._state is not _State.NEW:
             raise RuntimeError("a subscription can be opened only once")
         self._fan_out.add(self)
-        self._state = _State.BEHIND
+        self._state = _State.OPENING
         try:
-            try:
-                self._take_history(await self._ask_history())
-            except TransportError:
-                pass  # its reader waits for the store to come back, as those do that were here before
+            history = await self._ask_history()
+        except TransportError:
+            history = None  # its reader waits for the store to come back, as those do that were here before
         except BaseException:
             self._leave()
             raise
+        if self._state is _State.OPENING:
+            self._state = _State.BEHIND
+            if history is not None:
+                self._take_history(history)
         return self
 
     async def receive(self) -> Published | Gap:
@@ -322,6 +326,11 @@ class FanOut:
     def topics(self) -> int:
         """How many topics have a subscriber."""
         return len(self._by_topic)
+
+    @property
+    def opened(self) -> int:
+        """How many subscriptions get whatever is published from now on."""
+        return sum(subscription._state is not _State.OPENING for subscription in self.subscriptions)
 
     def add(self, subscription: Subscription) -> None:
         """Hand messages to a subscription from now on."""
