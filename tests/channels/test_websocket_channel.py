@@ -37,7 +37,18 @@ async def open_pair(max_buffer_bytes: int = 65_536) -> AsyncIterator[tuple[WebSo
 
 async def test_messages_go_both_ways_as_what_they_are() -> None:
     """Text stays text and binary stays binary, empty ones and those of many frames included."""
-    messages: list[str | bytes] = ["a", b"a", "", b"", "x" * 5000, bytes(5000), "ü" * 70_000, bytes(200_000), "z" * 65_536, "\N{GRINNING FACE}"]
+    messages: list[str | bytes] = [
+        "a",
+        b"a",
+        "",
+        b"",
+        "x" * 5000,
+        bytes(5000),
+        "ü" * 70_000,
+        bytes(200_000),
+        "z" * 65_536,
+        "\N{GRINNING FACE}",
+    ]
     async with open_pair() as (server, client), trio.open_nursery() as nursery:
 
         async def echo() -> None:
@@ -114,9 +125,7 @@ async def test_a_cancelled_receive_loses_nothing(pieces: list[str]) -> None:
             with trio.move_on_after(0) as scope:
                 await websocket.receive()
             assert scope.cancelled_caught
-            await peer.send(
-                frame(CONTINUATION if number else TEXT, piece, fin=number == len(pieces) - 1, mask=True)
-            )
+            await peer.send(frame(CONTINUATION if number else TEXT, piece, fin=number == len(pieces) - 1, mask=True))
             with trio.move_on_after(0):
                 if number < len(pieces) - 1:
                     await trio.testing.wait_all_tasks_blocked()

@@ -181,7 +181,7 @@ class WebSocket(trio.abc.Channel[Message]):
             piece = await self._next_piece()
             if piece.message_finished and self._parts is None:
                 link.taken += 1
-                return piece.data if isinstance(piece.data, str) else bytes(piece.data)  # a bytearray before wsproto 1.3
+                return piece.data if isinstance(piece.data, str) else bytes(piece.data)  # bytearray before wsproto 1.3
             return await self._collect(piece)
         finally:
             self._end_receiving()
