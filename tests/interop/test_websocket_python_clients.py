@@ -139,7 +139,11 @@ class WithAiohttp:
         connector = aiohttp.TCPConnector(ssl=context if context is not None else True)
         async with aiohttp.ClientSession(connector=connector) as session:
             async with session.ws_connect(url, protocols=protocols, **cls.compressions[compression]) as connection:
+                sock = connection.get_extra_info("socket")
                 yield cls(connection)
+        async with asyncio.timeout(5):  # aiohttp does not wait until TLS has closed an upgraded connection
+            while sock.fileno() != -1:
+                await asyncio.sleep(0.01)
 
     @property
     def subprotocol(self) -> str | None:
