@@ -25,7 +25,7 @@ async def publish_in_vain(hub: Broadcast, count: int) -> None:
 
 
 async def test_what_was_given_up_does_not_pile_up(redis_server: RedisServer) -> None:
-    """While Redis stands still, ``max_in_flight`` of the cancelled publishes are kept at most; the others never happen."""
+    """While Redis stands still, ``max_in_flight`` of the cancelled publishes are kept; the others never happen."""
     engine = RedisEngine(redis_server.url, max_in_flight=5)
     async with Broadcast(engine) as hub, hub.subscribe("a") as reader:
         await hub.publish("a", "before")
