@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 import trio
 
 __all__ = [
+    "AuthError",
     "BodyStateError",
     "BodyTooLargeError",
     "BodyTruncatedError",
@@ -34,13 +35,16 @@ __all__ = [
     "LocalProtocolError",
     "PoolTimeout",
     "ProtocolError",
+    "ProxyError",
     "ReadTimeout",
+    "RedirectError",
     "RemoteProtocolError",
     "RoutingError",
     "SlowReaderError",
     "StatusError",
     "TLSError",
     "TooManyFieldsError",
+    "TooManyRedirectsError",
     "TotalTimeout",
     "TransportError",
     "TrioHTTPError",
@@ -169,6 +173,22 @@ class ConnectError(TransportError):
 
 class TLSError(ConnectError):
     """The TLS handshake failed: an unknown authority, a wrong name, an expired certificate, or no common version."""
+
+
+class ProxyError(ConnectError):
+    """A proxy could not be used: it refused the tunnel, asked for credentials, or did not speak its protocol.
+
+    Attributes:
+        code: the status that an HTTP proxy refused the tunnel with, None when it gave none.
+        content: what it said about that, at most 64 KiB.
+    """
+
+    def __init__(
+        self, message: str, *, code: int | None = None, content: bytes = b"", safe_to_retry: bool = True
+    ) -> None:
+        super().__init__(message, phase="proxy", safe_to_retry=safe_to_retry)
+        self.code = code
+        self.content = content
 
 
 class DisconnectedError(TransportError):
@@ -301,6 +321,18 @@ class BodyTooLargeError(LimitError):
     status: ClassVar[int | None] = 413
 
 
+class TooManyRedirectsError(LimitError):
+    """A request was redirected more than ``ClientLimits.max_redirects`` times.
+
+    Attributes:
+        history: the answers that redirected, the oldest first.
+    """
+
+    def __init__(self, message: str, *, bound: int, history: tuple[object, ...] = ()) -> None:
+        super().__init__(message, limit="max_redirects", bound=bound)
+        self.history = history
+
+
 class SlowReaderError(LimitError):
     """A reader did not keep up: a bounded buffer whose policy is ``close`` was full."""
 
@@ -324,6 +356,35 @@ class ContentError(TrioHTTPError, ValueError):
 
 class BodyStateError(TrioHTTPError, RuntimeError):
     """The program read, wrote or changed a message at a point where that is no longer possible."""
+
+
+class RedirectError(TrioHTTPError):
+    """A redirect that must not be followed, or cannot be; its target was not asked.
+
+    Attributes:
+        reason: the cause in one word: ``location`` (it is no http URL), ``downgrade`` (from https to http), ``content``
+            (the request's content would go to another origin) or ``replay`` (its content can be sent only once).
+        code: the status that redirected.
+        location: where to, as the server said it.
+    """
+
+    def __init__(self, message: str, *, reason: str, code: int, location: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = code
+        self.location = location
+
+
+class AuthError(TrioHTTPError):
+    """Credentials could not be had, or a challenge cannot be answered; the request was not sent with them.
+
+    Attributes:
+        reason: the cause in one word, such as ``token``, ``challenge`` or ``file``.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StatusError(TrioHTTPError):

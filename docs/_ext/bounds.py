@@ -12,7 +12,7 @@ import inspect
 import math
 from typing import Any
 
-UNITS = {"bytes": "bytes", "seconds": "seconds", "rate": "bytes a second"}
+UNITS = {"bytes": "bytes", "seconds": "seconds", "rate": "bytes a second", "ratio": "ratio"}
 
 
 def unit_of(name: str) -> str:

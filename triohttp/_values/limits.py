@@ -157,7 +157,13 @@ class ClientLimits(_Bounds):
     max_interim_responses: int = 16
     """1xx responses before a final one."""
     max_body_bytes: int | None = 100 * MIB
-    """Content that a one-shot call collects, in bytes; a streamed answer has no bound."""
+    """Content that a one-shot call collects, decoded, in bytes; a streamed answer has no bound."""
+    max_codings: int = 3
+    """Content codings applied one over the other."""
+    max_decode_ratio: float = math.inf
+    """Decoded bytes for each byte received, once more than 1 MiB was decoded; ``math.inf`` for none, 200 is usual."""
+    max_redirects: int = 10
+    """Redirects that one call follows."""
     max_chunk_extension_bytes: int = 256
     """One chunk extension, in bytes; sixteen times this for all of a message together."""
     max_trailer_bytes: int = 8 * KIB
