@@ -51,7 +51,7 @@ def make_proxy(client: Client, upstream: str, seconds: float = 60) -> App:
 
 
 async def main(upstream: str) -> None:
-    async with Client() as client:
+    async with Client(redirects=False, cookies=None, decode=False) as client:
         await serve(make_proxy(client, upstream), signals=True)
 
 

@@ -277,7 +277,7 @@ async def test_the_server_hears_how_a_client_left(network: Network, leave: str, 
                     elif leave == "failed":
                         raise KeyError
                     elif leave == "client closed":
-                        await client.__aexit__(None, None, None)
+                        await client.aclose()
                         with pytest.raises(WebSocketClosedError):
                             await ws.receive()
         except KeyError:

@@ -121,10 +121,14 @@ async def test_what_has_no_content(root: Path) -> None:
         assert client.pool.statistics().opened == 1
 
 
-async def test_a_redirect_is_returned(root: Path) -> None:
-    """A 302 is an answer like any other, with the place it names."""
+async def test_a_redirect_is_followed(root: Path) -> None:
+    """A 302 leads to the place it names, over the same connection; it is an answer like any other where one asks."""
     async with open_client(root) as client:
         response = await client.get(f"{PLAIN}/moved")
+        assert [one.status for one in (*response.history, response)] == [302, 200]
+        assert response.url.path == "/hello"
+        assert client.pool.statistics().opened == 1
+        response = await client.get(f"{PLAIN}/moved", redirects=False)
         assert response.status == 302
         assert response.headers["location"].endswith("/hello")
 

@@ -9,7 +9,6 @@ from triohttp import URL, ClientResponse, Headers
 from triohttp._client.lines import LineReader
 from triohttp._client.links import parse_links
 from triohttp._client.request import DEFAULT_HEADERS, Defaults, build_request
-from triohttp._values.message import ResponseHead
 from triohttp.errors import ContentError, LimitError, StatusError
 
 REQUEST = build_request(Defaults(None, DEFAULT_HEADERS, None), "GET", "http://h.test/a/b?q=secret", {})
@@ -17,7 +16,7 @@ REQUEST = build_request(Defaults(None, DEFAULT_HEADERS, None), "GET", "http://h.
 
 def answer(content: bytes = b"", content_type: str | None = None, status: int = 200) -> ClientResponse:
     headers = Headers({} if content_type is None else {"Content-Type": content_type})
-    return ClientResponse(REQUEST, ResponseHead(status, headers), [], content, None, 0.5)
+    return ClientResponse(REQUEST, status, headers, content, elapsed=0.5)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from triohttp.errors import (
     InvalidHeaderError,
     LimitError,
     ReadTimeout,
+    RedirectError,
     RemoteProtocolError,
     StatusError,
 )
@@ -322,7 +323,7 @@ async def test_the_first_connection_must_come_about() -> None:
     ("act", "error"),
     [
         (status("404 Not Found"), StatusError),
-        (status("302 Found", "Location: /"), StatusError),
+        (status("302 Found", "Location: file:///"), RedirectError),
         (status("200 OK", "Content-Type: text/html"), ContentError),
         (b"nonsense\r\n\r\n", RemoteProtocolError),
     ],
@@ -547,7 +548,7 @@ async def test_who_receives_hears_of_the_end(
             nursery.start_soon(receive)
             await trio.sleep(5)
             if how == "client":
-                await client.__aexit__(None, None, None)
+                await client.aclose()
                 await trio.sleep(200)
             elif how == "aclose":
                 await events.aclose()

@@ -60,10 +60,10 @@ def test_a_relative_url_without_a_base_url_is_told_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://h/", "ws://h/", "h.test/", "/path", "http://u:p@h.test/", "http:///x", "http://h\\x"]
+    "url", ["ftp://h/", "ws://h/", "h.test/", "/path", "http://u:p@a@h.test/", "http:///x", "http://h\\x"]
 )
 def test_a_url_that_no_request_can_have_is_refused(url: str) -> None:
-    """Only absolute http and https URLs without credentials are asked for."""
+    """Only absolute http and https URLs are asked for."""
     with pytest.raises(InvalidURLError):
         build(url)
 

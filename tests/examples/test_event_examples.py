@@ -66,7 +66,7 @@ async def test_a_job_tells_how_far_it_is(autojump_clock: trio.abc.Clock) -> None
         Client("http://a.test", mounts={"http://a.test": origin}) as client,
     ):
         assert "Start a job" in (await client.get("/")).text
-        reply = await client.post("/jobs")
+        reply = await client.post("/jobs", redirects=False)
         assert (reply.status, reply.headers["location"]) == (303, "/jobs/1")
         assert "EventSource" in (await client.get("/jobs/1")).text
         await trio.sleep(2)

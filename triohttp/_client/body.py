@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, cast
 
 from triohttp._values import json
 from triohttp._values.query import QueryInit, encode_query
-from triohttp.errors import LocalProtocolError, clip
+from triohttp.errors import BodyStateError, LocalProtocolError, clip
 
 __all__ = [
     "SLICE_BYTES",
@@ -70,6 +70,19 @@ class StreamedContent:
 
     def __repr__(self) -> str:
         return f"<StreamedContent of a {type(self._source).__name__}>"
+
+    @property
+    def replayable(self) -> bool:
+        """It can be sent again from the beginning."""
+        return False
+
+    def rewind(self) -> None:
+        """Let the next pass begin at the beginning.
+
+        Raises:
+            BodyStateError: it can be read only once.
+        """
+        raise BodyStateError("this content can be read only once, and has been")
 
     async def next_piece(self) -> bytes | None:
         """Return the next piece, None at the end; whatever the source raises passes through.

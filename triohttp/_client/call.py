@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 
 import trio
 
 from triohttp._connection.client_exchange import ClientExchange
 from triohttp._connection.connection import Connection
 from triohttp._connection.content import IncomingContent
-from triohttp._values.limits import ClientLimits, ClientTimeouts
+from triohttp._values.limits import ClientLimits
 from triohttp._values.message import ResponseHead
 from triohttp.errors import (
     BodyTooLargeError,
@@ -38,11 +37,14 @@ from .pool import Destination, Lease, Pool
 from .request import ClientRequest
 from .upload import Upload
 
-__all__ = ["Call"]
+__all__ = ["Call", "leave_nursery", "needs_task"]
 
 LOGGER = logging.getLogger("triohttp.client")
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+SKIP_BYTES = 64 * 1024
+SKIP_SECONDS = 1.0
+"""How much content that nobody wants is read for the sake of the connection, and for how long."""
 LATE_HEAD_SECONDS = 1.0
 """How long an answer is waited for after the server stopped taking the request (RFC 9112 §9.5)."""
 ENDING_SECONDS = 0.1
@@ -87,14 +89,14 @@ class Call:
         destination: Destination,
         request: ClientRequest,
         limits: ClientLimits,
-        timeouts: ClientTimeouts,
+        total_deadline: float,
     ) -> None:
         self._pool = pool
         self._dialer = dialer
         self._destination = destination
         self._limits = limits
         self.request = request
-        self.phases = Phases(timeouts)
+        self.phases = Phases(request.timeouts, total_deadline)
         self.interim: list[ResponseHead] = []
         self.content: IncomingContent | None = None
         self.ended = False
@@ -107,25 +109,23 @@ class Call:
         self._sent_before = False  # in an exchange that was given up for another
         self._client_closed = False
 
-    def again(self, timeouts: ClientTimeouts) -> Call:
-        """Return a call of the same request, with header fields of its own; not for streamed content."""
-        request = replace(self.request, headers=self.request.headers.copy())
-        return Call(self._pool, self._dialer, self._destination, request, self._limits, timeouts)
-
     def __str__(self) -> str:
         return str(self.request)
 
     # -- the frame: opening and closing --------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, nursery: trio.Nursery | None) -> None:
         """Open the nursery that streamed content needs; nothing for other calls.
 
-        It is entered by hand because it may have to span the block of ``client.stream``; ``join`` leaves it.
+        Args:
+            nursery: one that is open already, because it has to span the block of ``client.stream``.
         """
-        content = self.request.content
-        if self.request.expect_continue or isinstance(content, StreamedContent) or len(content) > WHOLE_BYTES:
+        if not needs_task(self.request):
+            return
+        if nursery is None:
             self._manager = trio.open_nursery()
-            self._nursery = await self._manager.__aenter__()
+            nursery = await self._manager.__aenter__()
+        self._nursery = nursery
 
     def begin(self) -> trio.CancelScope:
         """Take what can be had at once; return the scope of what comes first, to be entered at once.
@@ -168,24 +168,17 @@ class Call:
             LOGGER.warning("desync: %d bytes came after the answer to %s; the connection is closed", len(rest), self)
 
     async def join(self) -> None:
-        """Wait for the end of the upload's task, and close content that was never begun.
+        """Wait for the end of the upload's task.
 
         Raises:
             BaseException: what the content's iterable raised, be it only now, in its cleanup: as from a ``finally``.
         """
         manager, self._manager = self._manager, None
         self._nursery = None
-        interrupt: BaseException | None = None
         if manager is not None:
-            try:
-                await manager.__aexit__(None, None, None)
-            except BaseExceptionGroup as group:  # nothing is raised in there, but Ctrl-C may meet this wait
-                interrupt = group.exceptions[0]
-        content = self.request.content
-        if isinstance(content, StreamedContent):
-            await content.aclose()
-        if interrupt is not None:
-            raise interrupt
+            await leave_nursery(manager)
+        elif self._upload is not None and not self._upload.done:
+            await self._upload.wait_done()
         self.check_upload()
 
     def client_closed(self) -> None:
@@ -248,7 +241,7 @@ class Call:
             RemoteProtocolError: the answer is not HTTP.
             BaseException: what the content's iterable raised.
         """
-        timeouts = self.phases.timeouts
+        timeouts = self.request.timeouts
         lease = self._lease
         if lease is None:
             lease = self._lease = await self._pool.wait(self._destination, self)
@@ -313,7 +306,8 @@ class Call:
             return False
         if exchange.sent and self.request.method not in IDEMPOTENT:
             return False
-        return not self._content_started()
+        content = self.request.content
+        return not (isinstance(content, StreamedContent) and content.started and not content.replayable)
 
     def _content_started(self) -> bool:
         content = self.request.content
@@ -341,6 +335,8 @@ class Call:
     async def _send_streamed(self, exchange: ClientExchange, nursery: trio.Nursery) -> ResponseHead:
         request = self.request
         content = request.content if isinstance(request.content, StreamedContent) else in_pieces(request.content)
+        if content.started:
+            content.rewind()
         try:
             await exchange.begin(request.head(), content.length)
         except DisconnectedError as exc:
@@ -405,17 +401,35 @@ class Call:
                 )
             content.max_bytes = max_bytes
         seconds = self.phases.timeouts.read_idle_seconds
+        progress = self.request.on_download
         pieces = []
         try:
             self.phases.enter(CONTENT, seconds)
             while piece := await content.receive_some():
                 pieces.append(piece)
+                if progress is not None:
+                    progress(content.received, content.length)
                 self.phases.enter(CONTENT, seconds)
         except trio.ClosedResourceError:
             self.check_open()
             raise
         await self.end_upload()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def skip(self) -> None:
+        """End the exchange without its content, which nobody wants: what is short is thrown away, else the connection.
+
+        Never raises what the server does to it.
+        """
+        content = self.content
+        assert content is not None
+        try:
+            with self.phases.open(CONTENT, SKIP_SECONDS):
+                await content.discard(SKIP_BYTES)
+        except (TransportError, RemoteProtocolError, BodyTooLargeError):
+            pass  # the connection ends with the exchange
+        except trio.ClosedResourceError:
+            self.check_open()
 
     async def end_upload(self) -> None:
         """The answer is complete: let an upload end that is ending, stop any other."""
@@ -426,3 +440,20 @@ class Call:
         """Return the connection as a raw stream, after 101; the call still owns the slot."""
         assert self._exchange is not None
         return self._exchange.take_over()
+
+
+def needs_task(request: ClientRequest) -> bool:
+    """Tell whether the content of a request goes out in a task of its own, beside the one that waits for the answer."""
+    content = request.content
+    return request.expect_continue or isinstance(content, StreamedContent) or len(content) > WHOLE_BYTES
+
+
+async def leave_nursery(manager: AbstractAsyncContextManager[trio.Nursery]) -> None:
+    """Wait for the tasks of a nursery that was entered by hand; nothing is ever raised in there, but Ctrl-C may come.
+
+    By hand, because it may have to span a block of the caller's: whose exceptions are no business of the nursery's.
+    """
+    try:
+        await manager.__aexit__(None, None, None)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None

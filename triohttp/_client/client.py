@@ -8,33 +8,37 @@ Rule 3: a derived client is another set of defaults over the same pool; it lives
 from __future__ import annotations
 
 import math
-import os
 import ssl
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Self, Unpack
 
 import trio
 
-from triohttp._channels.websocket import DEFAULT_COMPRESSION, check_options
+from triohttp._channels.websocket import DEFAULT_COMPRESSION
 from triohttp._channels.websocket import DEFAULT_LIMITS as WEBSOCKET_LIMITS
 from triohttp._channels.websocket import DEFAULT_TIMEOUTS as WEBSOCKET_TIMEOUTS
+from triohttp._channels.websocket import check_options as check_websocket_options
 from triohttp._values.headers import Headers, HeadersInit
 from triohttp._values.limits import ClientLimits, ClientTimeouts, WebSocketLimits, WebSocketTimeouts
-from triohttp._values.query import Query, QueryInit
+from triohttp._values.query import QueryInit
 from triohttp._values.url import URL
 from triohttp._wire.websocket_deflate import PerMessageDeflate
 from triohttp._wire.websocket_handshake import check_own_fields, check_subprotocols, request_fields
-from triohttp.errors import TrioHTTPError, clip
 
 from .body import UNSET, Unset
 from .call import Call
+from .cookie_jar import CookieJar
 from .dial import Dialer
 from .events import EventReceiver, EventsContext, EventsSettings, event_fields
-from .origin import Mounts, Origin
+from .flow import Flow
+from .options import ClientOptions, DerivedOptions, RequestOptions, check_options, check_type
+from .origin import Mounts
 from .pool import Destination, Pool, closed_error
-from .request import DEFAULT_HEADERS, Defaults, RequestOptions, build_request
+from .redirects import RedirectPolicy
+from .request import DEFAULT_HEADERS, ClientRequest, Defaults, build_request, derive_defaults
 from .response import ClientResponse
 from .stream import StreamContext, UpgradeContext
 from .tls import make_context
@@ -46,29 +50,32 @@ CLOSING_SECONDS = 1.0
 """How long leaving a client's block waits for dials that it has just cancelled."""
 
 DEFAULT_LIMITS: Final = ClientLimits()
-DEFAULT_TIMEOUTS: Final = ClientTimeouts()
+_DERIVED_OPTIONS: Final = frozenset(DerivedOptions.__annotations__)
+_CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
 
 
 class _Shared:
     """What a client and those derived from it have together."""
 
-    __slots__ = ("ca", "dialer", "entered", "limits", "mounts", "pool", "tls")
+    __slots__ = ("ca", "dialer", "entered", "limits", "manager", "mounts", "nursery", "pool", "tls")
 
-    def __init__(
-        self,
-        limits: ClientLimits,
-        keep_alive_seconds: float,
-        tls: ssl.SSLContext | None,
-        ca: str | os.PathLike[str] | None,
-        mounts: Mounts,
-    ) -> None:
+    def __init__(self, options: ClientOptions, timeouts: ClientTimeouts) -> None:
+        limits = options.get("limits", DEFAULT_LIMITS)
+        check_type("limits", limits, ClientLimits)
+        tls, ca = options.get("tls"), options.get("ca")
+        if tls is not None:
+            check_type("tls", tls, ssl.SSLContext)
+        if tls is not None and ca is not None:
+            raise TypeError("give either tls, which says itself whom to trust, or ca")
         self.limits = limits
         self.tls = tls
         self.ca = ca
-        self.mounts = mounts
-        self.pool = Pool(limits, keep_alive_seconds)
-        self.dialer = Dialer(limits, mounts)
+        self.mounts = Mounts(options.get("mounts") or {}, only=options.get("mounts_only", False))
+        self.pool = Pool(limits, timeouts.keep_alive_seconds)
+        self.dialer = Dialer(limits, self.mounts)
         self.entered = False
+        self.manager: AbstractAsyncContextManager[trio.Nursery] | None = None
+        self.nursery: trio.Nursery | None = None
 
     def destination(self, url: URL) -> Destination:
         """Return where a request for ``url`` goes."""
@@ -84,82 +91,48 @@ class _Shared:
 class Client:
     """An HTTP client with a pool of connections.
 
+    Redirects are followed, cookies kept, content codings undone. Secrets stay at the origin that they were given for.
+
     Every method raises, beside what it says itself: ``ConnectError`` and ``TLSError`` when no connection can be opened,
     ``DisconnectedError`` when the server goes away, ``RemoteProtocolError`` when its answer is not HTTP, the named
-    timeouts of ``ClientTimeouts``, ``ClientClosedError`` when the client is not open or is closed meanwhile, and what
-    the iterable of a request's content raises, unchanged. Redirects are returned like any other answer.
+    timeouts of ``ClientTimeouts``, ``TooManyRedirectsError`` and ``RedirectError`` when a redirect is not followed,
+    ``AuthError`` when credentials cannot be had, ``ClientClosedError`` when the client is not open or is closed
+    meanwhile, and what the iterable of a request's content raises, unchanged.
 
     Args:
         base_url: what relative URLs are relative to (RFC 3986 §5: end it with a slash to keep its whole path); requests
             then stay at its origin.
-        headers: header fields of every request; each name replaces what the client would send under it.
-        params: query fields of every request, put after those of its URL.
-        limits: how much to open and to take from a server.
-        timeouts: how long to wait for one.
-        tls: whom to trust and who to be, used as it is; by default servers are verified with the system's authorities.
-        ca: a file or directory of authorities in PEM that are trusted instead of the system's.
-        mounts: origins that are reached by a stream of their own instead of through the network.
-        mounts_only: refuse every URL that no mount matches.
+        options: see ``ClientOptions``.
+    Raises:
+        TypeError, ValueError: an option is none, or of another type.
     """
 
-    def __init__(
-        self,
-        base_url: str | URL | None = None,
-        *,
-        headers: HeadersInit | None = None,
-        params: QueryInit | None = None,
-        limits: ClientLimits = DEFAULT_LIMITS,
-        timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
-        tls: ssl.SSLContext | None = None,
-        ca: str | os.PathLike[str] | None = None,
-        mounts: Mapping[str, Origin] | None = None,
-        mounts_only: bool = False,
-    ) -> None:
-        _check_type("limits", limits, ClientLimits)
-        _check_type("timeouts", timeouts, ClientTimeouts)
-        if tls is not None:
-            _check_type("tls", tls, ssl.SSLContext)
-        if tls is not None and ca is not None:
-            raise TypeError("give either tls, which says itself whom to trust, or ca")
-        self._defaults = _defaults(base_url, DEFAULT_HEADERS, headers, params)
-        self._timeouts = timeouts
+    def __init__(self, base_url: str | URL | None = None, **options: Unpack[ClientOptions]) -> None:
+        check_options(options, _CLIENT_OPTIONS, "a client")
+        own = Defaults(None, DEFAULT_HEADERS, redirects=RedirectPolicy(), cookies=CookieJar())
+        self.defaults = derive_defaults(own, base_url, options)
         self._parent: Client | None = None
-        self._shared = _Shared(limits, timeouts.keep_alive_seconds, tls, ca, Mounts(mounts or {}, only=mounts_only))
+        self._shared = _Shared(options, self.defaults.timeouts)
 
     def derive(
-        self,
-        base_url: str | URL | Unset | None = UNSET,
-        *,
-        headers: HeadersInit | None = None,
-        params: QueryInit | None = None,
-        timeouts: ClientTimeouts | None = None,
+        self, base_url: str | URL | Unset | None = UNSET, **options: Unpack[DerivedOptions]
     ) -> Client:
         """Return a client with other defaults over the same pool; it has no block of its own.
 
         Args:
             base_url: as for ``Client``, relative to this one's; None for none.
-            headers: header fields that replace those of this client, name by name.
-            params: query fields that come after those of this client.
-            timeouts: other bounds; ``keep_alive_seconds`` stays the pool's.
+            options: see ``DerivedOptions``. Header fields replace those of this client name by name, query fields come
+                after its own, middleware goes inside of its own; the rest takes the place of what this client has.
         """
-        own = self._defaults
-        if timeouts is not None:
-            _check_type("timeouts", timeouts, ClientTimeouts)
-        if isinstance(base_url, Unset):
-            base_url = own.base_url
-        elif isinstance(base_url, str) and own.base_url is not None:
-            base_url = own.base_url.join(base_url)
-        if params is not None and own.params is not None:
-            params = [*Query(own.params).pairs(), *Query(params).pairs()]
+        check_options(options, _DERIVED_OPTIONS, "a derived client")
         derived = Client.__new__(Client)
-        derived._defaults = _defaults(base_url, own.headers, headers, own.params if params is None else params)
-        derived._timeouts = self._timeouts if timeouts is None else timeouts
+        derived.defaults = derive_defaults(self.defaults, base_url, options)
         derived._parent = self
         derived._shared = self._shared
         return derived
 
     def __repr__(self) -> str:
-        base = f" {self._defaults.base_url!r}" if self._defaults.base_url is not None else ""
+        base = f" {self.defaults.base_url!r}" if self.defaults.base_url is not None else ""
         return f"<Client{base} {self.pool.statistics().connections} connections>"
 
     @property
@@ -171,20 +144,43 @@ class Client:
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()  # before anything is claimed: a cancelled entry has no exit
+        shared = self._shared
         if self._parent is not None:
             raise RuntimeError("a derived client is used inside the block of the one it came from, it has none itself")
-        if self._shared.entered:
+        if shared.entered:
             raise RuntimeError("a client is entered once")
-        self._shared.entered = True
+        shared.entered = True
+        shared.manager = trio.open_nursery()
+        shared.nursery = await shared.manager.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close every connection; whoever still uses one gets ClientClosedError."""
+    ) -> bool | None:
+        """Close every connection and end every task; whoever still uses one gets ClientClosedError."""
+        shared = self._shared
+        assert shared.nursery is not None
+        assert shared.manager is not None
+        await self.aclose()
+        shared.nursery.cancel_scope.cancel(reason="the client was closed")
+        try:
+            return await shared.manager.__aexit__(kind, exc, traceback)
+        except BaseExceptionGroup as group:
+            if exc is None or not any(one is exc for one in group.exceptions):
+                raise group.exceptions[0] from None  # of a task in the nursery: it ended the block
+            return False
+
+    async def aclose(self) -> None:
+        """Close every connection now, inside the block or from another task; whoever uses one gets ClientClosedError.
+
+        Leaving the block does it too. A second time does nothing.
+
+        Cancellation: shielded, for at most a second: dials that have just been cancelled are waited for.
+        """
         self._shared.pool.close()
         with trio.CancelScope(deadline=trio.current_time() + CLOSING_SECONDS, shield=True):
             await self._shared.pool.wait_settled()
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     def __del__(self) -> None:
         shared: _Shared | None = getattr(self, "_shared", None)  # None when __init__ raised
@@ -192,6 +188,24 @@ class Client:
             warnings.warn(
                 f"{self!r} was never closed: leave its `async with` block", ResourceWarning, stacklevel=2, source=self
             )
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The nursery of the client's block, for what has to outlive a call; it is cancelled when the block is left.
+
+        A task of it that raises cancels the block, which then raises that.
+
+        Raises:
+            ClientClosedError: the client is not open.
+        """
+        if self._shared.nursery is None or self._shared.pool.closed:
+            raise closed_error()
+        return self._shared.nursery
+
+    @property
+    def limits(self) -> ClientLimits:
+        """How much is opened, and taken from a server."""
+        return self._shared.limits
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -208,11 +222,11 @@ class Client:
             InvalidURLError, InvalidHeaderError, ContentError, LocalProtocolError, TypeError, ValueError: the request is
                 no request; nothing was sent.
         """
-        return await _fetch(self._call(method, url, options), self._shared.limits.max_body_bytes)
+        return await self._flow(method, url, options).fetch()
 
     async def get(self, url: str | URL, **options: Unpack[RequestOptions]) -> ClientResponse:
         """Return the complete answer to a GET; see ``request``."""
-        return await _fetch(self._call("GET", url, options), self._shared.limits.max_body_bytes)
+        return await self._flow("GET", url, options).fetch()
 
     async def head(self, url: str | URL, **options: Unpack[RequestOptions]) -> ClientResponse:
         """Return the answer to a HEAD; see ``request``."""
@@ -243,7 +257,7 @@ class Client:
 
         Args and Raises: as ``request``; errors of the request itself are raised at once.
         """
-        return StreamContext(self._call(method, url, options), self._shared.limits.max_body_bytes)
+        return StreamContext(self._flow(method, url, options))
 
     def upgrade(self, protocol: str, url: str | URL, **options: Unpack[RequestOptions]) -> UpgradeContext:
         """Return an async context manager whose value is an ``Upgraded``: the raw stream after 101.
@@ -251,7 +265,7 @@ class Client:
         Args:
             protocol: what to switch to, for the Upgrade field; the request is a GET (RFC 9110 §7.8).
         """
-        return UpgradeContext(self._call("GET", url, options, upgrade=protocol))
+        return UpgradeContext(self._flow("GET", url, options, upgrade=protocol))
 
     def events(
         self,
@@ -291,11 +305,11 @@ class Client:
             max_event_bytes,
             idle_seconds,
         )
-        timeouts = options.get("timeouts", self._timeouts)
-        _check_type("timeouts", timeouts, ClientTimeouts)
+        timeouts = options.get("timeouts", self.defaults.timeouts)
+        check_type("timeouts", timeouts, ClientTimeouts)
         options["timeouts"] = timeouts.replace(total_seconds=math.inf)
         options["headers"] = event_fields(options.get("headers"), last_event_id)
-        return EventsContext(EventReceiver(self._call(method, url, options), settings, last_event_id))
+        return EventsContext(EventReceiver(self._flow(method, url, options), settings, last_event_id))
 
     def websocket(
         self,
@@ -326,7 +340,7 @@ class Client:
             ValueError: a subprotocol is no token, or a header field is the handshake's own.
         Source: RFC 6455 §4.1.
         """
-        bounds = check_options(limits, timeouts, compression)
+        bounds = check_websocket_options(limits, timeouts, compression)
         names = check_subprotocols(subprotocols)
         fields = check_own_fields(Headers(headers if headers is not None else ()), client=True)
         key, own = request_fields(names, compression)
@@ -335,56 +349,16 @@ class Client:
         options: RequestOptions = {"headers": fields}
         if params is not None:
             options["params"] = params
-        upgrade = UpgradeContext(self._call("GET", http_url(url), options, upgrade="websocket"))
+        upgrade = UpgradeContext(self._flow("GET", http_url(url), options, upgrade="websocket"))
         return WebSocketContext(upgrade, key, names, compression, bounds)
 
-    def _call(self, method: str, url: str | URL, options: RequestOptions, *, upgrade: str | None = None) -> Call:
-        shared = self._shared
-        if not shared.entered:
+    def _flow(self, method: str, url: str | URL, options: RequestOptions, *, upgrade: str | None = None) -> Flow:
+        if not self._shared.entered:
             raise closed_error()
-        request = build_request(self._defaults, method, url, options, upgrade=upgrade)
-        timeouts = options.get("timeouts", self._timeouts)
-        _check_type("timeouts", timeouts, ClientTimeouts)
-        return Call(shared.pool, shared.dialer, shared.destination(request.url), request, shared.limits, timeouts)
+        return Flow(self, build_request(self.defaults, method, url, options, upgrade=upgrade))
 
-
-async def _fetch(call: Call, max_bytes: int | None) -> ClientResponse:
-    """Return the complete answer to a call."""
-    started = trio.current_time()
-    response: ClientResponse | None = None
-    try:
-        await call.start()
-        with call.begin():
-            head = await call.receive_head()
-            content = await call.read(max_bytes)
-            assert call.content is not None
-            response = ClientResponse(
-                call.request, head, call.interim, content, call.content.trailers, trio.current_time() - started
-            )
-        if response is None:
-            raise call.failure()
-    except TrioHTTPError as exc:
-        call.explain(exc)
-        raise
-    finally:
-        call.close()
-        await call.join()
-    return response
-
-
-def _defaults(
-    base_url: str | URL | None, inherited: Headers, headers: HeadersInit | None, params: QueryInit | None
-) -> Defaults:
-    merged = inherited.copy()
-    if headers is not None:
-        merged.update(headers)
-    if params is not None:
-        params = Query(params)  # pairs may come from an iterator, which would be empty the second time
-    if base_url is not None and not isinstance(base_url, URL):
-        base_url = URL(base_url)
-    return Defaults(base_url, merged, params)
-
-
-def _check_type(name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, not {clip(value)}")
+    def make_call(self, request: ClientRequest, total_deadline: float) -> Call:
+        """Return what sends one request, for a ``Flow``."""
+        shared = self._shared
+        destination = shared.destination(request.url)
+        return Call(shared.pool, shared.dialer, destination, request, shared.limits, total_deadline)

@@ -34,8 +34,8 @@ from triohttp.errors import (
 )
 
 from .body import StreamedContent
-from .call import Call
-from .stream import ClientResponseStream, StreamContext
+from .flow import Flow
+from .stream import ClientResponseStream
 
 __all__ = ["EventReceiver", "EventsContext", "EventsSettings", "event_fields"]
 
@@ -81,12 +81,12 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
     """
 
     __slots__ = (
-        "_call",
         "_closed",
         "_connected",
         "_connecting",
         "_decoder",
         "_failures",
+        "_flow",
         "_over",
         "_receiving",
         "_response",
@@ -97,12 +97,12 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
         "reconnects",
     )
 
-    def __init__(self, call: Call, settings: EventsSettings, last_event_id: str | None) -> None:
-        if isinstance(call.request.content, StreamedContent):
+    def __init__(self, flow: Flow, settings: EventsSettings, last_event_id: str | None) -> None:
+        if isinstance(flow.request.content, StreamedContent):
             raise TypeError("the content of a request for events must be bytes, text, json or a form, not an iterable")
-        self._call = call
+        self._flow = flow
         self._settings = settings
-        self._timeouts = call.phases.timeouts
+        self._timeouts = flow.request.timeouts
         self._decoder = EventDecoder(settings.max_event_bytes, last_event_id)
         self._response: ClientResponseStream | None = None
         self._connected = False
@@ -180,7 +180,7 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
     def _close(self) -> None:
         self._closed = True
         self._connected = False
-        self._call.close(skip_received=True)
+        self._flow.close()
         if self._connecting is not None:
             self._connecting.cancel(reason="the channel of events was closed")
 
@@ -215,13 +215,13 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
     def _lose(self, why: TrioHTTPError | str, retry_after: float = 0.0) -> None:
         """Decide when to connect again, and forget what was unfinished."""
         self._connected = False
-        self._call.close(skip_received=True)
+        self._flow.close()
         decoder = self._decoder
         if decoder.retry_ms is not None:
             self._wait_seconds = min(max(decoder.retry_ms / 1000, LEAST_SECONDS), MOST_SECONDS)
         self._decoder = EventDecoder(self._settings.max_event_bytes, decoder.last_event_id)
         seconds = self._back_off(retry_after)
-        LOGGER.info("events of %s: %s; connecting again in %.1f s", self._call, why, seconds)
+        LOGGER.info("events of %s: %s; connecting again in %.1f s", self._flow, why, seconds)
 
     def _back_off(self, least: float = 0.0) -> float:
         """Decide when to connect again: after longer each time. Return the seconds until then."""
@@ -235,10 +235,10 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
         """Wait as long as it was decided, then connect."""
         with trio.CancelScope() as self._connecting:
             await trio.sleep_until(self._retry_at)
-            call = self._call = self._call.again(self._timeouts)
-            _go_on_from(call.request.headers, self._decoder.last_event_id)
+            flow = self._flow = self._flow.again(self._timeouts)
+            _go_on_from(flow.request.headers, self._decoder.last_event_id)
             try:
-                response = await self._open(call)
+                response = await self._open(flow)
                 if response.status == 429 or response.status >= 500:
                     self._lose(f"{response.status} {response.reason}", _retry_after(response.headers))
                     return
@@ -253,18 +253,18 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
                 raise
             self.reconnects += 1
 
-    async def _open(self, call: Call) -> ClientResponseStream:
+    async def _open(self, flow: Flow) -> ClientResponseStream:
         """Return the answer to a call, whose content has gone out.
 
         Raises:
             TransportError: as ``client.stream``.
         """
-        response = await StreamContext(call, None).__aenter__()
+        response = await flow.open()
         try:
-            await call.join()
+            await flow.join()
             await trio.lowlevel.checkpoint_if_cancelled()  # the wait for the upload may have swallowed it
         except BaseException:
-            call.close()
+            flow.close()
             raise
         return response
 
@@ -275,32 +275,32 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
             ContentError: it is something else.
             StatusError: it is an error, or leads elsewhere.
         """
-        call = self._call
+        flow = self._flow
         try:
             if response.status == 204:
                 self._over = True
-                call.close(skip_received=True)
+                flow.close()
             elif not response.is_success:
                 raise await _error(response)
             else:
                 media_type = response.media_type
                 if media_type is None or media_type.essence != MEDIA_TYPE:
                     given = clip(response.headers.get("content-type"))
-                    raise ContentError(f"{call} was answered with {given}, not {MEDIA_TYPE}", reason="media-type")
+                    raise ContentError(f"{flow} was answered with {given}, not {MEDIA_TYPE}", reason="media-type")
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.lower() != "identity":
                     given = clip(coding)
-                    raise ContentError(f"{call} was answered in {given}, which is not read here", reason="coding")
-                call.phases.timeouts = self._timeouts.replace(read_idle_seconds=self._settings.idle_seconds)
+                    raise ContentError(f"{flow} was answered in {given}, which is not read here", reason="coding")
+                response.idle_seconds = self._settings.idle_seconds
                 self._connected = True
         except BaseException:
-            call.close(skip_received=True)
+            flow.close()
             raise
         self._response = response
 
     async def _connect(self) -> None:
         """Connect for the first time."""
-        await self._accept(await self._open(self._call))
+        await self._accept(await self._open(self._flow))
 
 
 class EventsContext:

@@ -13,7 +13,7 @@ from triohttp._values.limits import ClientLimits
 from triohttp._values.url import URL
 
 from .client import DEFAULT_LIMITS, Client
-from .request import RequestOptions
+from .options import RequestOptions
 from .response import ClientResponse
 
 __all__ = ["OneShotOptions", "delete", "get", "head", "options", "patch", "post", "put", "request"]

@@ -61,13 +61,12 @@ class Phases:
 
     __slots__ = ("_seconds", "_total_deadline", "detail", "phase", "scope", "timeouts")
 
-    def __init__(self, timeouts: ClientTimeouts) -> None:
+    def __init__(self, timeouts: ClientTimeouts, total_deadline: float = math.inf) -> None:
         self.timeouts = timeouts
         self.phase = ""
         self.detail = ""
         self._seconds = math.inf
-        total = timeouts.total_seconds
-        self._total_deadline = math.inf if total == math.inf else trio.current_time() + total
+        self._total_deadline = total_deadline
         self.scope: trio.CancelScope | None = None
 
     def open(self, phase: str, seconds: float) -> trio.CancelScope:

@@ -8,26 +8,31 @@ Rule 3: with a base URL a call stays at its origin; a reference that leads elsew
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from triohttp._values.grammar import check_method
-from triohttp._values.headers import Headers, HeadersInit
+from triohttp._values.headers import Headers
 from triohttp._values.limits import ClientTimeouts
 from triohttp._values.message import RequestHead
-from triohttp._values.query import QueryInit
+from triohttp._values.query import Query, QueryInit
 from triohttp._values.url import URL
 from triohttp.errors import InvalidURLError, LocalProtocolError, clip
 
-from .body import UNSET, ContentInit, StreamedContent, Unset, encode_content
+from .auth import Auth, AuthInit, BasicAuth, make_auth
+from .body import UNSET, StreamedContent, Unset, encode_content
+from .cookie_jar import CookieJar
+from .options import DerivedOptions, Progress, RequestOptions, TrailersInit, check_options, check_type
+from .redirects import RedirectPolicy, make_policy
 
-__all__ = ["DEFAULT_HEADERS", "ClientRequest", "Defaults", "RequestOptions", "TrailersInit", "build_request"]
+if TYPE_CHECKING:
+    from .chain import ClientMiddleware
 
-TrailersInit: TypeAlias = "HeadersInit | Callable[[], HeadersInit]"
-"""Trailer fields, or what is called for them once all content has gone out."""
+__all__ = ["DEFAULT_HEADERS", "ClientRequest", "Defaults", "build_request", "derive_defaults", "parse_url"]
 
+DEFAULT_TIMEOUTS: Final = ClientTimeouts()
 DEFAULT_HEADERS: Final = Headers({"User-Agent": "triohttp", "Accept": "*/*", "Accept-Encoding": "identity"})
 """What every request says unless told otherwise; ``identity`` because nothing is decoded here."""
 
@@ -41,44 +46,48 @@ _REFUSED = {
 }
 
 
-class RequestOptions(TypedDict, total=False):
-    """What every call of a client takes beside its method and URL."""
-
-    params: QueryInit
-    """Query fields, put after those of the URL and of the client."""
-    headers: HeadersInit
-    """Header fields; each name replaces what the client would send under it."""
-    content: ContentInit
-    """Bytes, text, or an iterable of bytes, which is closed in the end."""
-    json: object
-    """A value to send as JSON; None, False, 0 and empty ones are values too."""
-    form: QueryInit
-    """Fields to send as an urlencoded form."""
-    trailers: TrailersInit
-    """Trailer fields for content from an iterable without a Content-Length."""
-    timeouts: ClientTimeouts
-    """Bounds that hold for this call instead of the client's."""
-    expect_continue: bool
-    """Ask the server before the content is sent (``Expect: 100-continue``)."""
-
-
 @dataclass(slots=True, eq=False)
 class ClientRequest:
-    """A request as it goes out."""
+    """A request as it goes out: what a call says, and what its client says by default.
+
+    Middleware may change it, or send another one; ``copy`` makes one that can be changed.
+
+    Attributes:
+        method: as it goes on the wire.
+        url: absolute; without credentials.
+        headers: the header fields; ``Host`` is added on the wire, unless it is here.
+        content: bytes, or what is read piece by piece.
+        timeouts, trailers, expect_continue, decode, redirects, auth, cookies, on_upload, on_download: as in
+            ``RequestOptions``.
+        upgrade: it asks for another protocol.
+    """
 
     method: str
     url: URL
     headers: Headers
     content: bytes | StreamedContent
+    timeouts: ClientTimeouts
     trailers: TrailersInit | None = None
     expect_continue: bool = False
     upgrade: bool = False
+    decode: bool = True
+    redirects: RedirectPolicy | None = None
+    auth: Auth | None = None
+    cookies: Mapping[str, str] | None = None
+    on_upload: Progress | None = None
+    on_download: Progress | None = None
+    crossed: bool = False
+    """A redirect has led to another origin: no credentials go out any more."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.url!r}"
 
     def __repr__(self) -> str:
         return f"<ClientRequest {self}>"
+
+    def copy(self) -> ClientRequest:
+        """Return the same request with header fields of its own."""
+        return replace(self, headers=self.headers.copy())
 
     def head(self) -> RequestHead:
         """Return the head for the wire."""
@@ -88,15 +97,24 @@ class ClientRequest:
 
 @dataclass(slots=True, eq=False)
 class Defaults:
-    """What a client's requests have in common."""
+    """What a client's requests have in common; ``auth`` is by origin."""
 
     base_url: URL | None
     headers: Headers
-    params: QueryInit | None
+    params: QueryInit | None = None
+    timeouts: ClientTimeouts = DEFAULT_TIMEOUTS
+    auth: Mapping[tuple[str, str, int], Auth] | None = None
+    redirects: RedirectPolicy | None = None
+    decode: bool = True
+    cookies: CookieJar | None = None
+    middleware: tuple[ClientMiddleware, ...] = ()
+    hop_middleware: tuple[ClientMiddleware, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.base_url is not None:
-            _check_url(self.base_url)
+        if self.base_url is not None and self.base_url.scheme not in ("http", "https"):
+            raise InvalidURLError(f"a client speaks http and https, not {self.base_url.scheme!r}")
+        if self.base_url is not None and self.base_url.userinfo:
+            raise InvalidURLError(f"credentials do not go into a base URL, auth= is for them: {self.base_url!r}")
         for name in ("content-length", "host", "expect", *_REFUSED):
             if name in self.headers:
                 raise LocalProtocolError(f"{name} cannot be a default header field", slug=name)
@@ -126,8 +144,7 @@ def build_request(
         ValueError: the method is not a token.
     """
     if not _OPTIONS.issuperset(options):
-        unknown = sorted(set(options) - _OPTIONS)
-        raise TypeError(f"unknown option {unknown[0]!r}; a request has {', '.join(sorted(_OPTIONS))}")
+        check_options(options, _OPTIONS, "a request")
     if method not in _STANDARD_METHODS:
         check_method(method)
         if method.upper() in _STANDARD_METHODS:
@@ -138,6 +155,13 @@ def build_request(
     content, json, form = options.get("content"), options.get("json", UNSET), options.get("form")
     expect_continue = options.get("expect_continue", False)
     target = _resolve(defaults, url)
+    auth = defaults.auth.get(target.origin) if defaults.auth is not None else None
+    if target.userinfo:
+        auth = BasicAuth(target.username, target.password)
+        target = target.replace(userinfo="")
+    if "auth" in options:
+        given = options["auth"]
+        auth = None if given is None else make_auth(given)
     if defaults.params is not None:
         target = target.with_query(defaults.params)
     if params is not None:
@@ -166,7 +190,31 @@ def build_request(
     if upgrade is not None:
         merged["Connection"] = "Upgrade"
         merged["Upgrade"] = upgrade
-    return ClientRequest(method, target, merged, data, trailers, expect_continue, upgrade is not None)
+    timeouts = defaults.timeouts
+    if "timeouts" in options:
+        timeouts = options["timeouts"]
+        check_type("timeouts", timeouts, ClientTimeouts)
+    redirects = defaults.redirects
+    if upgrade is not None:
+        redirects = None
+    elif "redirects" in options:
+        redirects = make_policy(options["redirects"], redirects)
+    return ClientRequest(
+        method,
+        target,
+        merged,
+        data,
+        timeouts,
+        trailers,
+        expect_continue,
+        upgrade is not None,
+        options.get("decode", defaults.decode),
+        redirects,
+        auth,
+        options.get("cookies"),
+        options.get("on_upload"),
+        options.get("on_download"),
+    )
 
 
 def _resolve(defaults: Defaults, url: str | URL) -> URL:
@@ -185,15 +233,9 @@ def _resolve(defaults: Defaults, url: str | URL) -> URL:
         raise InvalidURLError(
             f"{target!r} leads away from the base URL's origin {base!r}; derive(base_url=None) has none"
         )
-    _check_url(target)
+    if target.scheme not in ("http", "https"):
+        raise InvalidURLError(f"a client speaks http and https, not {target.scheme!r}")
     return target
-
-
-def _check_url(url: URL) -> None:
-    if url.scheme not in ("http", "https"):
-        raise InvalidURLError(f"a client speaks http and https, not {url.scheme!r}")
-    if url.userinfo:
-        raise InvalidURLError(f"credentials in a URL are not sent: {url!r}")
 
 
 def _check_fields(headers: Headers) -> tuple[int | None, bool]:
@@ -218,3 +260,65 @@ def _check_fields(headers: Headers) -> tuple[int | None, bool]:
         expects = True
         del headers["expect"]
     return length, expects
+
+
+def derive_defaults(own: Defaults, base_url: str | URL | Unset | None, options: DerivedOptions) -> Defaults:
+    """Return defaults with some of them exchanged.
+
+    Raises:
+        InvalidURLError, LocalProtocolError, TypeError, ValueError: an option makes no sense.
+    """
+    if isinstance(base_url, Unset):
+        base_url = own.base_url
+    elif base_url is not None and not isinstance(base_url, URL):
+        base_url = own.base_url.join(base_url) if own.base_url is not None else URL(base_url)
+    headers, params, auth = own.headers.copy(), own.params, own.auth
+    if (fields := options.get("headers")) is not None:
+        headers.update(fields)
+    if (added := options.get("params")) is not None:
+        # Pairs may come from an iterator, which would be empty the second time.
+        params = Query(added) if params is None else [*Query(params).pairs(), *Query(added).pairs()]
+    if "auth" in options:
+        auth = _by_origin(options["auth"], base_url)
+    changed = replace(own, base_url=base_url, headers=headers, params=params, auth=auth)
+    if (timeouts := options.get("timeouts")) is not None:
+        check_type("timeouts", timeouts, ClientTimeouts)
+        changed.timeouts = timeouts
+    if "redirects" in options:
+        changed.redirects = make_policy(options["redirects"], own.redirects)
+    if "decode" in options:
+        check_type("decode", options["decode"], bool)
+        changed.decode = options["decode"]
+    if "cookies" in options:
+        changed.cookies = options["cookies"]
+        if changed.cookies is not None:
+            check_type("cookies", changed.cookies, CookieJar)
+    changed.middleware += _check_middleware("middleware", options.get("middleware", ()))
+    changed.hop_middleware += _check_middleware("hop_middleware", options.get("hop_middleware", ()))
+    return changed
+
+
+def _by_origin(
+    auth: AuthInit | Mapping[str, AuthInit] | None, base_url: URL | None
+) -> dict[tuple[str, str, int], Auth] | None:
+    """Return credentials by the origin that they belong to."""
+    if auth is None:
+        return None
+    if isinstance(auth, Mapping):
+        found: dict[tuple[str, str, int], Auth] = {}
+        for key, one in auth.items():
+            url = URL(key)
+            if url.target != "/" or url.fragment or url.userinfo:
+                raise ValueError(f"credentials belong to an origin such as https://host, not to {url!r}")
+            found[url.origin] = make_auth(one)
+        return found
+    if base_url is None:
+        raise TypeError("auth belongs to an origin: give a base_url, or a mapping from origins to credentials")
+    return {base_url.origin: make_auth(auth)}
+
+
+def _check_middleware(name: str, middleware: Sequence[ClientMiddleware]) -> tuple[ClientMiddleware, ...]:
+    for one in middleware:
+        if not callable(one):
+            raise TypeError(f"{name} must be functions of a request and send, not {clip(one)}")
+    return tuple(middleware)

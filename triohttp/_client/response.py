@@ -7,10 +7,12 @@ Rule 2: an answer that came is not an error, whatever its status; ``raise_for_st
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from typing import Self
 
 from triohttp._values import json, status
-from triohttp._values.headers import Headers
+from triohttp._values.cookies import SetCookie, parse_set_cookie
+from triohttp._values.headers import Headers, HeadersInit
 from triohttp._values.media_types import MediaType, find_codec
 from triohttp._values.message import ResponseHead
 from triohttp._values.url import URL
@@ -19,7 +21,7 @@ from triohttp.errors import ContentError, StatusError
 from .links import Link, parse_links
 from .request import ClientRequest
 
-__all__ = ["Answer", "ClientResponse", "decode_text"]
+__all__ = ["ClientAnswer", "ClientResponse", "decode_text"]
 
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -48,25 +50,34 @@ def decode_text(content: bytes, headers: Headers, charset: str | None = None) ->
         raise ContentError(f"the content is not {codec}: {exc.reason} at byte {exc.start}", reason="charset") from exc
 
 
-class Answer:
-    """What every answer has.
+class ClientAnswer:
+    """What every answer of a server has.
 
     Attributes:
-        request: what was asked.
+        request: what was asked, as it went out last.
         status: the status code.
         headers: the header fields.
         http_version: ``1.1`` or ``1.0``.
         interim: the interim (1xx) responses that came first, in order.
+        history: the answers that redirected here, the oldest first; nobody reads their content, so they have none.
     """
 
-    __slots__ = ("headers", "http_version", "interim", "request", "status")
+    __slots__ = ("headers", "history", "http_version", "interim", "request", "status")
 
-    def __init__(self, request: ClientRequest, head: ResponseHead, interim: list[ResponseHead]) -> None:
+    def __init__(
+        self,
+        request: ClientRequest,
+        status: int,
+        headers: Headers,
+        interim: Sequence[ResponseHead] = (),
+        http_version: str = "1.1",
+    ) -> None:
         self.request = request
-        self.status = head.status
-        self.headers = head.headers
-        self.http_version = head.version
+        self.status = status
+        self.headers = headers
+        self.http_version = http_version
         self.interim = interim
+        self.history: tuple[ClientResponse, ...] = ()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status} {self.reason} to {self.request}>"
@@ -116,6 +127,16 @@ class Answer:
             return None
 
     @property
+    def cookies(self) -> dict[str, SetCookie]:
+        """The cookies that this answer sets, by name; of several with one name the last counts."""
+        found: dict[str, SetCookie] = {}
+        for value in self.headers.get_all("set-cookie"):
+            cookie = parse_set_cookie(value)
+            if cookie is not None:
+                found[cookie.name] = cookie
+        return found
+
+    @property
     def links(self) -> dict[str, Link]:
         """The links of the Link fields by relation, such as ``next``; of several with one relation the first counts."""
         return parse_links(self.headers.get_all("link"), self.url)
@@ -127,12 +148,18 @@ class Answer:
         )
 
 
-class ClientResponse(Answer):
+class ClientResponse(ClientAnswer):
     """A complete answer; the connection it came on is long with somebody else.
 
-    Attributes:
-        content: the whole content.
+    Programs make one where they stand in for a server: in middleware, in tests.
+
+    Args:
+        request: what was asked.
+        status: the status code.
+        headers: the header fields.
+        content: the whole content, decoded.
         trailers: the trailer section, None when there was none.
+        interim, http_version: as in ``ClientAnswer``.
         elapsed: seconds from the call to the last byte.
     """
 
@@ -141,13 +168,17 @@ class ClientResponse(Answer):
     def __init__(
         self,
         request: ClientRequest,
-        head: ResponseHead,
-        interim: list[ResponseHead],
-        content: bytes,
-        trailers: Headers | None,
-        elapsed: float,
+        status: int = 200,
+        headers: HeadersInit = (),
+        content: bytes = b"",
+        *,
+        trailers: Headers | None = None,
+        interim: Sequence[ResponseHead] = (),
+        http_version: str = "1.1",
+        elapsed: float = 0.0,
     ) -> None:
-        super().__init__(request, head, interim)
+        fields = headers if isinstance(headers, Headers) else Headers(headers)
+        super().__init__(request, status, fields, interim, http_version)
         self.content = content
         self.trailers = trailers
         self.elapsed = elapsed

@@ -8,8 +8,9 @@ Rule 3: each wait is bounded by a scope of its own; the block of the caller runs
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -24,12 +25,16 @@ from .call import Call
 from .event_reader import EventReader
 from .lines import LineReader
 from .phases import CONTENT
-from .response import Answer, decode_text
+from .response import ClientAnswer, ClientResponse, decode_text
+
+if TYPE_CHECKING:
+    from .flow import Flow
 
 __all__ = ["ClientResponseStream", "ResponseContent", "StreamContext", "UpgradeContext", "Upgraded"]
 
 ERROR_BYTES = 64 * 1024
 """Content of an answer that ``raise_for_status`` keeps."""
+MADE_BYTES = 64 * 1024
 MIB = 1024 * 1024
 
 
@@ -40,15 +45,17 @@ class ResponseContent(trio.abc.ReceiveStream):
 
     Attributes:
         at_end: the end was reached.
+        idle_seconds: without a byte, until ReadTimeout is raised.
     """
 
-    __slots__ = ("_call", "_closed", "_receiving", "at_end")
+    __slots__ = ("_call", "_closed", "_receiving", "at_end", "idle_seconds")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._closed = False
         self._receiving = False
         self.at_end = False
+        self.idle_seconds = call.request.timeouts.read_idle_seconds
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return some content, at most ``max_bytes``; ``b""`` at its end.
@@ -80,7 +87,7 @@ class ResponseContent(trio.abc.ReceiveStream):
         data: bytes | None = None
         self._receiving = True
         try:
-            with call.phases.open(CONTENT, call.phases.timeouts.read_idle_seconds):
+            with call.phases.open(CONTENT, self.idle_seconds):
                 data = await content.receive_some(max_bytes)
                 if not data:
                     await call.end_upload()
@@ -102,6 +109,8 @@ class ResponseContent(trio.abc.ReceiveStream):
             self.at_end = True
             call.check_upload()
             call.close()
+        elif (progress := call.request.on_download) is not None:
+            progress(content.received, content.length)
         return data
 
     async def aclose(self) -> None:
@@ -111,24 +120,83 @@ class ResponseContent(trio.abc.ReceiveStream):
         await trio.lowlevel.checkpoint()
 
 
-class ClientResponseStream(Answer):
+class MadeContent(trio.abc.ReceiveStream):
+    """Content that is there already, of an answer that this program made, as a trio receive stream."""
+
+    __slots__ = ("_closed", "_view", "at_end", "idle_seconds")
+
+    def __init__(self, content: bytes) -> None:
+        self._view = memoryview(content)
+        self._closed = False
+        self.at_end = False
+        self.idle_seconds = math.inf
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return some content, at most ``max_bytes``; ``b""`` at its end.
+
+        Cancellation: atomic.
+        Raises:
+            trio.ClosedResourceError: the stream was closed.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise trio.ClosedResourceError("this answer's content was closed")
+        data, self._view = bytes(self._view[: max_bytes or MADE_BYTES]), self._view[max_bytes or MADE_BYTES :]
+        self.at_end = not data
+        return data
+
+    async def aclose(self) -> None:
+        """Receive nothing more."""
+        self._closed = True
+        await trio.lowlevel.checkpoint()
+
+
+class ClientResponseStream(ClientAnswer):
     """An answer whose head has come; its content is received inside the ``async with`` block.
 
     Attributes:
         body: the content as a ``trio.abc.ReceiveStream``.
     """
 
-    __slots__ = ("_call", "_default_max", "body")
+    __slots__ = ("_call", "_default_max", "_raw", "_response", "body")
 
     def __init__(self, call: Call, head: ResponseHead, max_body_bytes: int | None) -> None:
-        super().__init__(call.request, head, call.interim)
-        self._call = call
+        super().__init__(call.request, head.status, head.headers, call.interim, head.version)
+        self._call: Call | None = call
+        self._response: ClientResponse | None = None
         self._default_max = max_body_bytes
-        self.body = ResponseContent(call)
+        self._raw: ResponseContent | MadeContent = ResponseContent(call)
+        self.body: ResponseContent | MadeContent = self._raw
+
+    @classmethod
+    def of_response(cls, response: ClientResponse) -> Self:
+        """Return a complete answer as an open one."""
+        answer = cls.__new__(cls)
+        ClientAnswer.__init__(
+            answer, response.request, response.status, response.headers, response.interim, response.http_version
+        )
+        answer.history = response.history
+        answer._call = None
+        answer._response = response
+        answer._default_max = None
+        answer._raw = answer.body = MadeContent(response.content)
+        return answer
+
+    @property
+    def idle_seconds(self) -> float:
+        """Without a byte of content that is awaited, until ``ReadTimeout``; may be set while the content comes."""
+        return self._raw.idle_seconds
+
+    @idle_seconds.setter
+    def idle_seconds(self, seconds: float) -> None:
+        self._raw.idle_seconds = seconds
 
     @property
     def length(self) -> int | None:
-        """Bytes announced, None when only the end will tell."""
+        """Bytes announced, before codings are undone; None when only the end will tell."""
+        if self._call is None:
+            assert self._response is not None
+            return len(self._response.content)
         assert self._call.content is not None
         return self._call.content.length
 
@@ -139,10 +207,23 @@ class ClientResponseStream(Answer):
         Raises:
             BodyStateError: the content has not been received to its end.
         """
-        if not self.body.at_end:
+        if not self._raw.at_end:
             raise BodyStateError("trailers come after the content, which has not been received to its end")
+        if self._call is None:
+            assert self._response is not None
+            return self._response.trailers
         assert self._call.content is not None
         return self._call.content.trailers
+
+    def take_over(self) -> trio.abc.HalfCloseableStream:
+        """Return the connection as a raw stream after 101, for ``Client.upgrade``.
+
+        Raises:
+            BodyStateError: no connection is behind this answer.
+        """
+        if self._call is None:
+            raise BodyStateError("this answer was made by the program: there is no connection to take over")
+        return self._call.take_over()
 
     async def read(self, *, max_bytes: int | Unset | None = UNSET) -> bytes:
         """Return what is left of the content.
@@ -233,33 +314,20 @@ class ClientResponseStream(Answer):
         return self.status_error(content)
 
 
-class _CallContext:
-    """What both kinds of block share: a call opened on the way in and closed on the way out."""
+class StreamContext:
+    """The block of ``client.stream``."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_flow",)
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
 
-    async def _open(self) -> ResponseHead:
-        call = self._call
-        if call.phases.scope is not None:
-            raise RuntimeError("this block has been entered before: make a new one for each request")
-        head = None
-        try:
-            await call.start()
-            with call.begin():
-                head = await call.receive_head()
-            if head is None:
-                raise call.failure()
-            call.phases.phase = CONTENT
-            return head
-        except BaseException as exc:
-            if isinstance(exc, TrioHTTPError):
-                call.explain(exc)
-            call.close()
-            await call.join()
-            raise
+    async def __aenter__(self) -> ClientResponseStream:
+        """Send the request and return the answer when its head has come.
+
+        Cancellation: fatal.
+        """
+        return await self._flow.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -269,29 +337,11 @@ class _CallContext:
         Raises:
             BaseException: what the iterable of the request's content raised.
         """
-        self._call.close(skip_received=True)
-        await self._call.join()
+        self._flow.close()
+        await self._flow.join()
 
 
-class StreamContext(_CallContext):
-    """The block of ``client.stream``."""
-
-    __slots__ = ("_max_body_bytes",)
-
-    def __init__(self, call: Call, max_body_bytes: int | None) -> None:
-        super().__init__(call)
-        self._max_body_bytes = max_body_bytes
-
-    async def __aenter__(self) -> ClientResponseStream:
-        """Send the request and return the answer when its head has come.
-
-        Cancellation: fatal.
-        """
-        head = await self._open()
-        return ClientResponseStream(self._call, head, self._max_body_bytes)
-
-
-class Upgraded(Answer):
+class Upgraded(ClientAnswer):
     """The answer 101 and the connection after it.
 
     Attributes:
@@ -301,19 +351,19 @@ class Upgraded(Answer):
 
     __slots__ = ("protocol", "stream")
 
-    def __init__(self, call: Call, head: ResponseHead, stream: trio.abc.HalfCloseableStream) -> None:
-        super().__init__(call.request, head, call.interim)
-        self.stream = stream
-        self.protocol = head.headers.get("upgrade", "")
+    def __init__(self, answer: ClientResponseStream) -> None:
+        super().__init__(answer.request, answer.status, answer.headers, answer.interim, answer.http_version)
+        self.stream = answer.take_over()
+        self.protocol = answer.headers.get("upgrade", "")
 
 
-class UpgradeContext(_CallContext):
+class UpgradeContext:
     """The block of ``client.upgrade``."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_flow", "_stream")
 
-    def __init__(self, call: Call) -> None:
-        super().__init__(call)
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
         self._stream: trio.abc.HalfCloseableStream | None = None
 
     async def __aenter__(self) -> Upgraded:
@@ -323,16 +373,17 @@ class UpgradeContext(_CallContext):
         Raises:
             StatusError: the server answered otherwise; the error has the first 64 KiB of the content.
         """
-        head = await self._open()
-        call = self._call
-        if head.status == 101:
-            self._stream = call.take_over()
-            return Upgraded(call, head, self._stream)
+        answer = await self._flow.open()
         try:
-            raise await ClientResponseStream(call, head, ERROR_BYTES).receive_error()
-        finally:
-            call.close()
-            await call.join()
+            if answer.status == 101:
+                upgraded = Upgraded(answer)
+                self._stream = upgraded.stream
+                return upgraded
+            raise await answer.receive_error()
+        except BaseException:
+            self._flow.close()
+            await self._flow.join()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -342,4 +393,5 @@ class UpgradeContext(_CallContext):
             if exc is None and self._stream is not None:
                 await self._stream.aclose()
         finally:
-            await super().__aexit__(kind, exc, traceback)
+            self._flow.close()
+            await self._flow.join()

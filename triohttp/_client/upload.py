@@ -18,7 +18,7 @@ from triohttp._values.limits import ClientTimeouts
 from triohttp.errors import DisconnectedError, LocalProtocolError, WriteTimeout
 
 from .body import SLICE_BYTES, StreamedContent
-from .request import TrailersInit
+from .options import TrailersInit
 
 __all__ = ["Upload"]
 
