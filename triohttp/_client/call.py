@@ -32,6 +32,7 @@ from triohttp.errors import (
 
 from .body import WHOLE_BYTES, StreamedContent, in_pieces
 from .dial import Dialer
+from .observers import Observers
 from .phases import CONNECT, CONTENT, HEAD, LATE_HEAD, POOL, SEND, UPLOAD, Phases
 from .pool import Destination, Lease, Pool
 from .request import ClientRequest
@@ -71,6 +72,7 @@ class Call:
         "_limits",
         "_manager",
         "_nursery",
+        "_observers",
         "_pool",
         "_send_error",
         "_sent_before",
@@ -90,11 +92,13 @@ class Call:
         request: ClientRequest,
         limits: ClientLimits,
         total_deadline: float,
+        observers: Observers | None,
     ) -> None:
         self._pool = pool
         self._dialer = dialer
         self._destination = destination
         self._limits = limits
+        self._observers = observers
         self.request = request
         self.phases = Phases(request.timeouts, total_deadline)
         self.interim: list[ResponseHead] = []
@@ -159,7 +163,10 @@ class Call:
             self._exchange.close()
         lease, self._lease = self._lease, None  # forgotten, since it knows its holder: no cycle is left behind
         if lease is not None:
+            connection = lease.connection
             lease.release()
+            if self._observers is not None and connection is not None:
+                self._observers.tell_released(self.request, connection.reusable and not connection.closed)
 
     def _check_step(self, exchange: ClientExchange) -> None:
         """Log that a server is out of step: bytes after an answer would have been the answer to somebody else."""
@@ -262,10 +269,21 @@ class Call:
             raise
         assert self._exchange is not None
         self.content = self._exchange.content
+        if self._observers is not None:
+            for told in self._observers.head_received:
+                told(self.request, head.status, head.headers)
         return head
 
     async def _connect(self, lease: Lease) -> None:
-        lease.opened(await self._dialer.dial(self._destination))
+        observers = self._observers
+        if observers is not None:
+            for starting in observers.dial_started:
+                starting(self.request, str(self._destination))
+        connection = await self._dialer.dial(self._destination)
+        lease.opened(connection)
+        if observers is not None:
+            for connected in observers.connected:
+                connected(self.request, connection.info)
         self.check_open()  # in the step in which the dial was over, cancelling it came too late
         self.phases.enter(SEND, self.phases.timeouts.write_idle_seconds)
 
@@ -286,6 +304,9 @@ class Call:
         connection = lease.connection
         assert isinstance(connection, Connection)
         exchange = self._exchange = ClientExchange(connection, self._limits)
+        if self._observers is not None:
+            exchange.on_bytes = self._tell_bytes if self._observers.bytes_received else None
+            exchange.on_content = self._tell_content if self._observers.content_received else None
         try:
             if self._nursery is None:
                 return await self._send_whole(exchange)
@@ -320,8 +341,24 @@ class Call:
             await exchange.request(self.request.head(), content)
         except DisconnectedError as exc:
             return await self._late_head(exchange, exc)
+        self._tell_sent()
         self.phases.enter(HEAD, self.phases.timeouts.head_seconds)
         return await exchange.receive_head(self.interim.append)
+
+    def _tell_sent(self) -> None:
+        if self._observers is not None:
+            for told in self._observers.request_sent:
+                told(self.request)
+
+    def _tell_bytes(self, data: bytes) -> None:
+        assert self._observers is not None
+        for told in self._observers.bytes_received:
+            told(self.request, data)
+
+    def _tell_content(self, data: bytes) -> None:
+        assert self._observers is not None
+        for told in self._observers.content_received:
+            told(self.request, data)
 
     async def _late_head(self, exchange: ClientExchange, error: DisconnectedError) -> ResponseHead:
         """Return the answer that a server gave before it stopped listening, or raise ``error``."""
@@ -372,6 +409,11 @@ class Call:
         """Hear from the upload's task that it is over: the wait for the head gets its deadline, or ends."""
         if upload is not self._upload or self.ended:
             return
+        if self._observers is not None and self._exchange is not None and self._exchange.request_complete:
+            try:
+                self._tell_sent()
+            except Exception as exc:  # noqa: BLE001  # nothing may be raised in the upload's task
+                upload.error = exc
         if upload.error is not None:
             assert self.phases.scope is not None
             self.phases.scope.cancel(reason="the content of the request failed")

@@ -34,6 +34,7 @@ from .cookie_jar import CookieJar
 from .dial import Dialer
 from .events import EventReceiver, EventsContext, EventsSettings, event_fields
 from .flow import Flow
+from .observers import Observers
 from .options import ClientOptions, DerivedOptions, RequestOptions, check_options, check_type
 from .origin import Mounts
 from .pool import Destination, Pool, closed_error
@@ -57,7 +58,7 @@ _CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
 class _Shared:
     """What a client and those derived from it have together."""
 
-    __slots__ = ("ca", "dialer", "entered", "limits", "manager", "mounts", "nursery", "pool", "tls")
+    __slots__ = ("ca", "dialer", "entered", "limits", "manager", "mounts", "nursery", "observers", "pool", "tls")
 
     def __init__(self, options: ClientOptions, timeouts: ClientTimeouts) -> None:
         limits = options.get("limits", DEFAULT_LIMITS)
@@ -71,6 +72,8 @@ class _Shared:
         self.tls = tls
         self.ca = ca
         self.mounts = Mounts(options.get("mounts") or {}, only=options.get("mounts_only", False))
+        observers = options.get("observers", ())
+        self.observers = Observers(observers) if observers else None
         self.pool = Pool(limits, timeouts.keep_alive_seconds)
         self.dialer = Dialer(limits, self.mounts)
         self.entered = False
@@ -162,13 +165,16 @@ class Client:
         assert shared.nursery is not None
         assert shared.manager is not None
         await self.aclose()
+        failed = shared.nursery.cancel_scope.cancel_called  # by a task of it that raised
         shared.nursery.cancel_scope.cancel(reason="the client was closed")
         try:
-            return await shared.manager.__aexit__(kind, exc, traceback)
+            if exc is None or failed:
+                return await shared.manager.__aexit__(kind, exc, traceback)
+            await shared.manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            if exc is None or not any(one is exc for one in group.exceptions):
-                raise group.exceptions[0] from None  # of a task in the nursery: it ended the block
-            return False
+            if exc is None or failed:
+                raise group.exceptions[0] from None
+        return False  # the block's own exception, which is no business of the nursery's
 
     async def aclose(self) -> None:
         """Close every connection now, inside the block or from another task; whoever uses one gets ClientClosedError.
@@ -361,4 +367,5 @@ class Client:
         """Return what sends one request, for a ``Flow``."""
         shared = self._shared
         destination = shared.destination(request.url)
-        return Call(shared.pool, shared.dialer, destination, request, shared.limits, total_deadline)
+        pool, dialer, limits = shared.pool, shared.dialer, shared.limits
+        return Call(pool, dialer, destination, request, limits, total_deadline, shared.observers)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .auth import AuthInit
     from .chain import ClientMiddleware
     from .cookie_jar import CookieJar
+    from .observers import ClientObserver
     from .origin import Origin
     from .redirects import RedirectPolicy
 
@@ -110,6 +111,8 @@ class ClientOptions(DerivedOptions, total=False):
     """Origins that are reached by a stream of their own instead of through the network."""
     mounts_only: bool
     """Refuse every URL that no mount matches."""
+    observers: Sequence[ClientObserver]
+    """Who is told what happens on the way of each request."""
 
 
 def check_options(options: Mapping[str, object], known: frozenset[str], whose: str) -> None:

@@ -50,15 +50,14 @@ _REFUSED = {
 class ClientRequest:
     """A request as it goes out: what a call says, and what its client says by default.
 
-    Middleware may change it, or send another one; ``copy`` makes one that can be changed.
+    Middleware may change it, or send another one; ``copy`` makes one that can be changed. Beside these attributes it
+    has those of ``RequestOptions`` that say how it is sent.
 
     Attributes:
         method: as it goes on the wire.
         url: absolute; without credentials.
         headers: the header fields; ``Host`` is added on the wire, unless it is here.
         content: bytes, or what is read piece by piece.
-        timeouts, trailers, expect_continue, decode, redirects, auth, cookies, on_upload, on_download: as in
-            ``RequestOptions``.
         upgrade: it asks for another protocol.
     """
 
@@ -76,8 +75,7 @@ class ClientRequest:
     cookies: Mapping[str, str] | None = None
     on_upload: Progress | None = None
     on_download: Progress | None = None
-    crossed: bool = False
-    """A redirect has led to another origin: no credentials go out any more."""
+    crossed: bool = False  # a redirect has led to another origin: no credentials go out any more
 
     def __str__(self) -> str:
         return f"{self.method} {self.url!r}"

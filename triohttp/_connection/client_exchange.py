@@ -30,6 +30,7 @@ class ClientExchange:
 
     Attributes:
         sent: bytes of the request may have left this machine.
+        on_content: called with each piece of content as it comes, None for nobody.
         continue_received: the server said 100 (Continue).
     """
 
@@ -40,6 +41,7 @@ class ClientExchange:
         "_limits",
         "_request_over",
         "continue_received",
+        "on_content",
         "sent",
     )
 
@@ -53,6 +55,16 @@ class ClientExchange:
         self._heard = False
         self.sent = False
         self.continue_received = False
+        self.on_content: Callable[[bytes], None] | None = None
+
+    @property
+    def on_bytes(self) -> Callable[[bytes], None] | None:
+        """Called with bytes as they come off the connection, until ``close``; None for nobody."""
+        return self._connection.on_bytes
+
+    @on_bytes.setter
+    def on_bytes(self, function: Callable[[bytes], None] | None) -> None:
+        self._connection.on_bytes = function
 
     def __repr__(self) -> str:
         return f"<ClientExchange of {self._connection!r}>"
@@ -163,7 +175,10 @@ class ClientExchange:
 
     async def _event(self) -> Event:
         try:
-            return await self._connection.next_event()
+            event = await self._connection.next_event()
+            if self.on_content is not None and isinstance(event, bytes):
+                self.on_content(event)
+            return event
         except DisconnectedError as exc:
             exc.phase = "head" if self._content is None else "content"
             exc.sent = self.sent
@@ -204,6 +219,11 @@ class ClientExchange:
         content.at_end = isinstance(event, EndOfContent)
 
     @property
+    def request_complete(self) -> bool:
+        """The whole request has gone out, or is on its way."""
+        return self._request_over
+
+    @property
     def complete(self) -> bool:
         """Both messages are over."""
         return self._request_over and self._content is not None and self._content.at_end
@@ -211,6 +231,7 @@ class ClientExchange:
     def close(self) -> None:
         """End this exchange now: the connection stays open only if it is reusable."""
         connection = self._connection
+        connection.on_bytes = None
         if not connection.reusable:
             if self.complete and not connection.poisoned:
                 connection.close()

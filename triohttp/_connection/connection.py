@@ -66,6 +66,7 @@ class Connection:
         "last_write",
         "look_deadline",
         "nursery",
+        "on_bytes",
         "on_disconnect",
         "poisoned",
         "read_deadline",
@@ -100,6 +101,7 @@ class Connection:
         self.timeouts = timeouts
         self.nursery = nursery
         self.send_turn = SendTurn()
+        self.on_bytes: Callable[[bytes], None] | None = None  # who looks on as they come
         self.scope = trio.CancelScope()
         self.cancel_reason: str | None = None
         self.poisoned = False
@@ -158,6 +160,8 @@ class Connection:
                 raise DisconnectedError("the peer reset the connection", phase="receive") from exc
             except Woken as woken:
                 raise trio.ClosedResourceError(f"this connection was closed: {woken.why}") from None
+            if self.on_bytes is not None and data:
+                self.on_bytes(data)
             wire.receive(data)
         return event
 
