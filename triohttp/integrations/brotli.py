@@ -12,9 +12,9 @@ from triohttp.errors import ContentError
 try:
     import brotli
 except ImportError as exc:
-    raise ImportError("brotli content needs the package brotli: pip install 'triohttp[brotli]'") from exc
+    raise ImportError("br content needs brotli: pip install 'triohttp[brotli]'") from exc
 if not hasattr(brotli.Decompressor, "can_accept_more_data"):
-    raise ImportError("brotli content needs brotli 1.2 or later, to be bounded: pip install 'triohttp[brotli]'")
+    raise ImportError("br content needs brotli 1.2 or later: pip install 'triohttp[brotli]'")
 
 __all__ = ["BrotliDecompressor"]
 

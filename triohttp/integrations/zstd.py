@@ -17,7 +17,7 @@ try:
     else:
         from backports import zstd
 except ImportError as exc:
-    raise ImportError("zstd content needs the package backports.zstd: pip install 'triohttp[zstd]'") from exc
+    raise ImportError("zstd content needs backports.zstd: pip install 'triohttp[zstd]'") from exc
 
 __all__ = ["ZstdDecompressor"]
 
