@@ -21,6 +21,7 @@ from triohttp._connection.connection import Connection
 from triohttp._connection.content import IncomingContent
 from triohttp._values.limits import ClientLimits
 from triohttp._values.message import ResponseHead
+from triohttp._wire.coding import Decoder, find_decoder
 from triohttp.errors import (
     BodyTooLargeError,
     ClientClosedError,
@@ -31,6 +32,7 @@ from triohttp.errors import (
 )
 
 from .body import WHOLE_BYTES, StreamedContent, in_pieces
+from .decoded import DecodedCollector
 from .dial import Dialer
 from .observers import Observers
 from .phases import CONNECT, CONTENT, HEAD, LATE_HEAD, POOL, SEND, UPLOAD, Phases
@@ -59,7 +61,9 @@ class Call:
 
     Attributes:
         interim: the interim responses that came before the final one.
-        content: the content of the answer, once there is a head.
+        content: the content of the answer as it is sent, once there is a head.
+        decoder: what undoes its codings, None when nothing does.
+        codings: those that stay on it.
         ended: the exchange is over and its slot given back.
     """
 
@@ -77,7 +81,9 @@ class Call:
         "_send_error",
         "_sent_before",
         "_upload",
+        "codings",
         "content",
+        "decoder",
         "ended",
         "interim",
         "phases",
@@ -103,6 +109,8 @@ class Call:
         self.phases = Phases(request.timeouts, total_deadline)
         self.interim: list[ResponseHead] = []
         self.content: IncomingContent | None = None
+        self.decoder: Decoder | None = None
+        self.codings: tuple[str, ...] = ()
         self.ended = False
         self._lease: Lease | None = None
         self._exchange: ClientExchange | None = None
@@ -269,10 +277,21 @@ class Call:
             raise
         assert self._exchange is not None
         self.content = self._exchange.content
+        if "content-encoding" in head.headers:
+            self._find_decoder(head)
         if self._observers is not None:
             for told in self._observers.head_received:
                 told(self.request, head.status, head.headers)
         return head
+
+    def _find_decoder(self, head: ResponseHead) -> None:
+        values, limits = head.headers.get_all("content-encoding"), self._limits
+        self.decoder, self.codings = find_decoder(
+            values, max_codings=limits.max_codings, max_ratio=limits.max_decode_ratio
+        )
+        # A range is one of the content as it was sent (RFC 9110 §14.2): a piece out of its middle cannot be decoded.
+        if self.decoder is not None and (head.status == 206 or not self.request.decode):
+            self.codings, self.decoder = self.decoder.codings, None
 
     async def _connect(self, lease: Lease) -> None:
         observers = self._observers
@@ -428,7 +447,8 @@ class Call:
         """Return the whole content of the answer and end the exchange; inside the scope of ``begin``.
 
         Raises:
-            BodyTooLargeError: there is more than ``max_bytes`` of it, or it is announced.
+            BodyTooLargeError: there is more than ``max_bytes`` of it, or it is announced, or codings hide too much.
+            ContentError: ``coding``: a coding of it is broken.
             BodyTruncatedError, DisconnectedError: the server went away.
             RemoteProtocolError: the framing is broken.
         """
@@ -442,7 +462,9 @@ class Call:
                     bound=max_bytes,
                 )
             content.max_bytes = max_bytes
-        seconds = self.phases.timeouts.read_idle_seconds
+        if self.decoder is not None:
+            return await self._read_decoded(content, DecodedCollector(self.decoder, max_bytes))
+        seconds = self.request.timeouts.read_idle_seconds
         progress = self.request.on_download
         pieces = []
         try:
@@ -457,6 +479,22 @@ class Call:
             raise
         await self.end_upload()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _read_decoded(self, content: IncomingContent, collector: DecodedCollector) -> bytes:
+        seconds = self.request.timeouts.read_idle_seconds
+        progress = self.request.on_download
+        try:
+            self.phases.enter(CONTENT, seconds)
+            while piece := await content.receive_some():
+                await collector.add(piece)
+                if progress is not None:
+                    progress(content.received, content.length)
+                self.phases.enter(CONTENT, seconds)
+        except trio.ClosedResourceError:
+            self.check_open()
+            raise
+        await self.end_upload()
+        return collector.finish()
 
     async def skip(self) -> None:
         """End the exchange without its content, which nobody wants: what is short is thrown away, else the connection.

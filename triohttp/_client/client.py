@@ -113,6 +113,7 @@ class Client:
     def __init__(self, base_url: str | URL | None = None, **options: Unpack[ClientOptions]) -> None:
         check_options(options, _CLIENT_OPTIONS, "a client")
         own = Defaults(None, DEFAULT_HEADERS, redirects=RedirectPolicy(), cookies=CookieJar())
+        options.setdefault("decode", True)
         self.defaults = derive_defaults(own, base_url, options)
         self._parent: Client | None = None
         self._shared = _Shared(options, self.defaults.timeouts)

@@ -287,9 +287,8 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
                 if media_type is None or media_type.essence != MEDIA_TYPE:
                     given = clip(response.headers.get("content-type"))
                     raise ContentError(f"{flow} was answered with {given}, not {MEDIA_TYPE}", reason="media-type")
-                coding = response.headers.get("content-encoding", "identity")
-                if coding.lower() != "identity":
-                    given = clip(coding)
+                if response.codings:
+                    given = clip(", ".join(response.codings))
                     raise ContentError(f"{flow} was answered in {given}, which is not read here", reason="coding")
                 response.idle_seconds = self._settings.idle_seconds
                 self._connected = True

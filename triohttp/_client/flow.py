@@ -286,6 +286,7 @@ class Flow:
                     trailers=call.content.trailers,
                     interim=call.interim,
                     http_version=head.version,
+                    codings=call.codings,
                 )
             if response is None:
                 raise call.failure()

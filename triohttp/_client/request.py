@@ -19,6 +19,7 @@ from triohttp._values.limits import ClientTimeouts
 from triohttp._values.message import RequestHead
 from triohttp._values.query import Query, QueryInit
 from triohttp._values.url import URL
+from triohttp._wire.coding import accept_encoding
 from triohttp.errors import InvalidURLError, LocalProtocolError, clip
 
 from .auth import Auth, AuthInit, BasicAuth, make_auth
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_HEADERS", "ClientRequest", "Defaults", "build_request", "derive_defaults", "parse_url"]
 
 DEFAULT_TIMEOUTS: Final = ClientTimeouts()
-DEFAULT_HEADERS: Final = Headers({"User-Agent": "triohttp", "Accept": "*/*", "Accept-Encoding": "identity"})
-"""What every request says unless told otherwise; ``identity`` because nothing is decoded here."""
+DEFAULT_HEADERS: Final = Headers({"User-Agent": "triohttp", "Accept": "*/*"})
+"""What every request says unless told otherwise, beside the codings that can be undone."""
 
 _STANDARD_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -271,6 +272,8 @@ def derive_defaults(own: Defaults, base_url: str | URL | Unset | None, options: 
     elif base_url is not None and not isinstance(base_url, URL):
         base_url = own.base_url.join(base_url) if own.base_url is not None else URL(base_url)
     headers, params, auth = own.headers.copy(), own.params, own.auth
+    if "decode" in options and headers.get("accept-encoding") in (None, _asked(own.decode)):
+        headers["Accept-Encoding"] = _asked(options["decode"])
     if (fields := options.get("headers")) is not None:
         headers.update(fields)
     if (added := options.get("params")) is not None:
@@ -294,6 +297,11 @@ def derive_defaults(own: Defaults, base_url: str | URL | Unset | None, options: 
     changed.middleware += _check_middleware("middleware", options.get("middleware", ()))
     changed.hop_middleware += _check_middleware("hop_middleware", options.get("hop_middleware", ()))
     return changed
+
+
+def _asked(decode: bool) -> str:
+    """Return the Accept-Encoding of a client that undoes codings, or of one that does not."""
+    return accept_encoding() if decode else "identity"
 
 
 def _by_origin(

@@ -59,10 +59,12 @@ class ClientAnswer:
         headers: the header fields.
         http_version: ``1.1`` or ``1.0``.
         interim: the interim (1xx) responses that came first, in order.
+        codings: the content codings that are still on the content: nobody here knows one of them, it is a part of
+            something (206), or the request said ``decode=False``.
         history: the answers that redirected here, the oldest first; nobody reads their content, so they have none.
     """
 
-    __slots__ = ("headers", "history", "http_version", "interim", "request", "status")
+    __slots__ = ("codings", "headers", "history", "http_version", "interim", "request", "status")
 
     def __init__(
         self,
@@ -71,8 +73,10 @@ class ClientAnswer:
         headers: Headers,
         interim: Sequence[ResponseHead] = (),
         http_version: str = "1.1",
+        codings: tuple[str, ...] = (),
     ) -> None:
         self.request = request
+        self.codings = codings
         self.status = status
         self.headers = headers
         self.http_version = http_version
@@ -159,7 +163,7 @@ class ClientResponse(ClientAnswer):
         headers: the header fields.
         content: the whole content, decoded.
         trailers: the trailer section, None when there was none.
-        interim, http_version: as in ``ClientAnswer``.
+        interim, http_version, codings: as in ``ClientAnswer``.
         elapsed: seconds from the call to the last byte.
     """
 
@@ -175,10 +179,11 @@ class ClientResponse(ClientAnswer):
         trailers: Headers | None = None,
         interim: Sequence[ResponseHead] = (),
         http_version: str = "1.1",
+        codings: tuple[str, ...] = (),
         elapsed: float = 0.0,
     ) -> None:
         fields = headers if isinstance(headers, Headers) else Headers(headers)
-        super().__init__(request, status, fields, interim, http_version)
+        super().__init__(request, status, fields, interim, http_version, codings)
         self.content = content
         self.trailers = trailers
         self.elapsed = elapsed

@@ -22,6 +22,7 @@ from triohttp.errors import BodyStateError, BodyTooLargeError, StatusError, Trio
 
 from .body import UNSET, Unset
 from .call import Call
+from .decoded import DecodedStream
 from .event_reader import EventReader
 from .lines import LineReader
 from .phases import CONTENT
@@ -155,25 +156,33 @@ class ClientResponseStream(ClientAnswer):
     """An answer whose head has come; its content is received inside the ``async with`` block.
 
     Attributes:
-        body: the content as a ``trio.abc.ReceiveStream``.
+        body: the content, its codings undone, as a ``trio.abc.ReceiveStream``.
     """
 
     __slots__ = ("_call", "_default_max", "_raw", "_response", "body")
 
     def __init__(self, call: Call, head: ResponseHead, max_body_bytes: int | None) -> None:
-        super().__init__(call.request, head.status, head.headers, call.interim, head.version)
+        super().__init__(call.request, head.status, head.headers, call.interim, head.version, call.codings)
         self._call: Call | None = call
         self._response: ClientResponse | None = None
         self._default_max = max_body_bytes
         self._raw: ResponseContent | MadeContent = ResponseContent(call)
-        self.body: ResponseContent | MadeContent = self._raw
+        self.body: ResponseContent | MadeContent | DecodedStream = self._raw
+        if call.decoder is not None:
+            self.body = DecodedStream(self._raw, call.decoder)
 
     @classmethod
     def of_response(cls, response: ClientResponse) -> Self:
         """Return a complete answer as an open one."""
         answer = cls.__new__(cls)
         ClientAnswer.__init__(
-            answer, response.request, response.status, response.headers, response.interim, response.http_version
+            answer,
+            response.request,
+            response.status,
+            response.headers,
+            response.interim,
+            response.http_version,
+            response.codings,
         )
         answer.history = response.history
         answer._call = None
