@@ -270,6 +270,34 @@ async def test_other_tasks_run_while_a_stream_decodes(field: str) -> None:
     await stream.aclose()
 
 
+class AlreadyThere(trio.abc.ReceiveStream):
+    """A raw stream that gives octet by octet what has come, and never yields, as a connection may."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = data
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        octet, self.left = self.left[:1], self.left[1:]
+        return octet
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_other_tasks_run_while_much_comes_to_nothing() -> None:
+    """A gzip header may name a file at any length; whoever sends that in small pieces holds nobody up."""
+    data = gzip_bytes(TEXT)
+    named = data[:3] + b"\x08" + data[4:10] + b"n" * 1600 + b"\x00" + data[10:]
+    stream = DecodedStream(AlreadyThere(named), decoder_of("gzip"))
+    turns = [0]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns, turns)
+        assert TEXT.startswith(await stream.receive_some())
+        nursery.cancel_scope.cancel()
+    assert turns[0] >= 1600 // 16 - 2
+    await stream.aclose()
+
+
 # -- the collector -----------------------------------------------------------------------------------------------------
 
 
@@ -305,12 +333,16 @@ async def test_a_collector_without_content() -> None:
 
 
 async def test_other_tasks_run_while_a_collector_decodes() -> None:
-    """There is a checkpoint for every MiB that one piece becomes."""
+    """There is a checkpoint for every MiB that one piece becomes, and for every few pieces."""
     turns = [0]
     collector = DecodedCollector(decoder_of("gzip"), None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns, turns)
         await collector.add(gzip_bytes(bytes(16 * MIB)))
+        assert turns[0] >= 13
+        data = gzip_bytes(bytes(range(256)) * 10)
+        for start in range(len(data)):
+            await collector.add(data[start : start + 1])
         nursery.cancel_scope.cancel()
-    assert turns[0] >= 13
-    assert len(collector.finish()) == 16 * MIB
+    assert turns[0] >= 13 + len(data) // 16 - 2
+    assert len(collector.finish()) == 16 * MIB + 2560
