@@ -45,6 +45,7 @@ __all__ = ["Call", "leave_nursery", "needs_task"]
 LOGGER = logging.getLogger("triohttp.client")
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+NO_CONTENT = frozenset({101, 204, 304})
 SKIP_BYTES = 64 * 1024
 SKIP_SECONDS = 1.0
 """How much content that nobody wants is read for the sake of the connection, and for how long."""
@@ -277,7 +278,7 @@ class Call:
             raise
         assert self._exchange is not None
         self.content = self._exchange.content
-        if "content-encoding" in head.headers:
+        if "content-encoding" in head.headers and self.request.method != "HEAD" and head.status not in NO_CONTENT:
             self._find_decoder(head)
         if self._observers is not None:
             for told in self._observers.head_received:
