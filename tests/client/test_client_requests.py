@@ -9,7 +9,7 @@ import pytest
 from triohttp import URL, Headers
 from triohttp._client.body import StreamedContent
 from triohttp._client.request import DEFAULT_HEADERS, ClientRequest, Defaults, RequestOptions, build_request
-from triohttp.errors import ContentError, InvalidHeaderError, InvalidURLError, LocalProtocolError
+from triohttp.errors import ContentError, InvalidCookieError, InvalidHeaderError, InvalidURLError, LocalProtocolError
 
 PLAIN = Defaults(None, DEFAULT_HEADERS, None)
 
@@ -221,3 +221,18 @@ def test_reprs_show_no_secret() -> None:
     request = build("http://h.test/", {"headers": {"Authorization": "Bearer hidden", "Cookie": "id=hidden"}})
     assert "hidden" not in repr(request)
     assert "hidden" not in repr(request.headers)
+
+
+@pytest.mark.parametrize(
+    "cookies", [{"a b": "c"}, {"": "c"}, {"a": "b;c"}, {"a": "b\r\nX: y"}, {"a": " b"}, {"a": "ü"}]
+)
+def test_a_cookie_that_would_be_another_is_refused(cookies: dict[str, str]) -> None:
+    """A name is a token; a value ends at no semicolon of its own and hides no line end."""
+    with pytest.raises(InvalidCookieError):
+        build("http://h.test/", {"cookies": cookies})
+
+
+@pytest.mark.parametrize("value", ["", "b", "b c", 'b"c"', "b=c,d"])
+def test_a_cookie_goes_out_as_it_is(value: str) -> None:
+    """What servers set is sent back to them, be it unusual."""
+    assert build("http://h.test/", {"cookies": {"a": value}}).cookies == {"a": value}

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from triohttp._values.grammar import check_method
+from triohttp._values.grammar import check_method, is_token
 from triohttp._values.headers import Headers
 from triohttp._values.limits import ClientTimeouts
 from triohttp._values.message import RequestHead
 from triohttp._values.query import Query, QueryInit
 from triohttp._values.url import URL
 from triohttp._wire.coding import accept_encoding
-from triohttp.errors import InvalidURLError, LocalProtocolError, clip
+from triohttp.errors import InvalidCookieError, InvalidURLError, LocalProtocolError, clip
 
 from .auth import Auth, AuthInit, BasicAuth, make_auth
 from .body import UNSET, StreamedContent, Unset, encode_content
@@ -38,6 +38,7 @@ DEFAULT_HEADERS: Final = Headers({"User-Agent": "triohttp", "Accept": "*/*"})
 """What every request says unless told otherwise, beside the codings that can be undone."""
 
 _STANDARD_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_COOKIE_VALUE = re.compile(r"(?:[!-:<-~](?:[ !-:<-~]*[!-:<-~])?)?")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _REFUSED = {
     "transfer-encoding": "the client frames its content by itself",
@@ -210,7 +211,7 @@ def build_request(
         options.get("decode", defaults.decode),
         redirects,
         auth,
-        options.get("cookies"),
+        _check_cookies(options["cookies"]) if "cookies" in options else None,
         options.get("on_upload"),
         options.get("on_download"),
     )
@@ -259,6 +260,13 @@ def _check_fields(headers: Headers) -> tuple[int | None, bool]:
         expects = True
         del headers["expect"]
     return length, expects
+
+
+def _check_cookies(cookies: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in cookies.items():
+        if not is_token(name) or not _COOKIE_VALUE.fullmatch(value):
+            raise InvalidCookieError(f"the cookie {clip(name)} cannot be sent: a name is a token, a value has no ';'")
+    return cookies
 
 
 def derive_defaults(own: Defaults, base_url: str | URL | Unset | None, options: DerivedOptions) -> Defaults:
