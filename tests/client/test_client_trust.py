@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
 
-from triohttp import Client
+from triohttp import Certificate, Client
 from triohttp._client import tls
 from triohttp.errors import TLSError
 from triohttp.testing import CertificateAuthority, RawConnection, open_scripted
@@ -61,11 +61,11 @@ async def test_nobody_else_is_trusted() -> None:
                 await client.get(server.url)
 
 
-async def test_authorities_that_are_not_there(tmp_path: Path) -> None:
-    """The error names the file that ``ca`` named."""
-    async with Client(ca=tmp_path / "none.pem") as client:
-        with pytest.raises(FileNotFoundError, match=r"none\.pem"):
-            await client.get("https://h.test/")
+@pytest.mark.parametrize("make", [lambda path: Client(ca=path), lambda path: Client(certificate=Certificate(path))])
+def test_files_that_are_not_there(tmp_path: Path, make: Callable[[Path], Client]) -> None:
+    """The error names the file, when the client is made."""
+    with pytest.raises(FileNotFoundError, match=r"none\.pem"):
+        make(tmp_path / "none.pem")
 
 
 async def test_a_certificate_that_has_expired() -> None:

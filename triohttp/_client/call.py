@@ -19,8 +19,9 @@ import trio
 from triohttp._connection.client_exchange import ClientExchange
 from triohttp._connection.connection import Connection
 from triohttp._connection.content import IncomingContent
+from triohttp._values.headers import Headers
 from triohttp._values.limits import ClientLimits
-from triohttp._values.message import ResponseHead
+from triohttp._values.message import RequestHead, ResponseHead
 from triohttp._wire.coding import Decoder, find_decoder
 from triohttp.errors import (
     BodyTooLargeError,
@@ -81,6 +82,7 @@ class Call:
         "_pool",
         "_send_error",
         "_sent_before",
+        "_told_sent",
         "_upload",
         "codings",
         "content",
@@ -121,6 +123,7 @@ class Call:
         self._send_error: DisconnectedError | None = None
         self._sent_before = False  # in an exchange that was given up for another
         self._client_closed = False
+        self._told_sent = False
 
     def __str__(self) -> str:
         return str(self.request)
@@ -281,6 +284,7 @@ class Call:
         if "content-encoding" in head.headers and self.request.method != "HEAD" and head.status not in NO_CONTENT:
             self._find_decoder(head)
         if self._observers is not None:
+            self._tell_sent()  # the upload's task may not have had its turn yet
             for told in self._observers.head_received:
                 told(self.request, head.status, head.headers)
         return head
@@ -325,6 +329,7 @@ class Call:
         assert isinstance(connection, Connection)
         exchange = self._exchange = ClientExchange(connection, self._limits)
         if self._observers is not None:
+            self._told_sent = False
             exchange.on_bytes = self._tell_bytes if self._observers.bytes_received else None
             exchange.on_content = self._tell_content if self._observers.content_received else None
         try:
@@ -354,11 +359,21 @@ class Call:
         content = self.request.content
         return isinstance(content, StreamedContent) and content.started
 
+    def _head(self) -> RequestHead:
+        """Return the head for the wire; a proxy that forwards gets the whole URL, and what is meant for it alone."""
+        head = self.request.head()
+        destination = self._destination
+        if destination.forwards:
+            assert destination.proxy is not None
+            head.target = f"{head.scheme}://{head.authority}{head.target}"
+            head.headers = Headers([*head.headers.raw, *destination.proxy.fields])
+        return head
+
     async def _send_whole(self, exchange: ClientExchange) -> ResponseHead:
         content = self.request.content
         assert isinstance(content, bytes)
         try:
-            await exchange.request(self.request.head(), content)
+            await exchange.request(self._head(), content)
         except DisconnectedError as exc:
             return await self._late_head(exchange, exc)
         self._tell_sent()
@@ -366,7 +381,11 @@ class Call:
         return await exchange.receive_head(self.interim.append)
 
     def _tell_sent(self) -> None:
-        if self._observers is not None:
+        """Tell observers once that all of the request has gone out, if it has."""
+        if self._observers is None or self._told_sent or self._exchange is None:
+            return
+        if self._exchange.request_complete:
+            self._told_sent = True
             for told in self._observers.request_sent:
                 told(self.request)
 
@@ -395,7 +414,7 @@ class Call:
         if content.started:
             content.rewind()
         try:
-            await exchange.begin(request.head(), content.length)
+            await exchange.begin(self._head(), content.length)
         except DisconnectedError as exc:
             return await self._late_head(exchange, exc)
         self.phases.enter(UPLOAD, math.inf)
@@ -429,11 +448,10 @@ class Call:
         """Hear from the upload's task that it is over: the wait for the head gets its deadline, or ends."""
         if upload is not self._upload or self.ended:
             return
-        if self._observers is not None and self._exchange is not None and self._exchange.request_complete:
-            try:
-                self._tell_sent()
-            except Exception as exc:  # noqa: BLE001  # nothing may be raised in the upload's task
-                upload.error = exc
+        try:
+            self._tell_sent()
+        except Exception as exc:  # noqa: BLE001  # nothing may be raised in the upload's task
+            upload.error = exc
         if upload.error is not None:
             assert self.phases.scope is not None
             self.phases.scope.cancel(reason="the content of the request failed")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import ssl
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -37,12 +37,15 @@ from .flow import Flow
 from .observers import Observers
 from .options import ClientOptions, DerivedOptions, RequestOptions, check_options, check_type
 from .origin import Mounts
-from .pool import Destination, Pool, closed_error
+from .pool import Pool, closed_error
+from .proxies import make_proxies
 from .redirects import RedirectPolicy
 from .request import DEFAULT_HEADERS, ClientRequest, Defaults, build_request, derive_defaults
+from .resolve import make_resolve
 from .response import ClientResponse
+from .routes import Routes
 from .stream import StreamContext, UpgradeContext
-from .tls import make_context
+from .tls import Certificate, parse_pins
 from .websocket import WebSocketContext, http_url
 
 __all__ = ["Client"]
@@ -58,37 +61,56 @@ _CLIENT_OPTIONS: Final = frozenset(ClientOptions.__annotations__)
 class _Shared:
     """What a client and those derived from it have together."""
 
-    __slots__ = ("ca", "dialer", "entered", "limits", "manager", "mounts", "nursery", "observers", "pool", "tls")
+    __slots__ = ("dialer", "entered", "limits", "manager", "nursery", "observers", "pool", "routes")
 
-    def __init__(self, options: ClientOptions, timeouts: ClientTimeouts) -> None:
+    def __init__(self, options: ClientOptions, timeouts: ClientTimeouts, base_url: URL | None) -> None:
         limits = options.get("limits", DEFAULT_LIMITS)
         check_type("limits", limits, ClientLimits)
-        tls, ca = options.get("tls"), options.get("ca")
+        tls = options.get("tls")
         if tls is not None:
             check_type("tls", tls, ssl.SSLContext)
-        if tls is not None and ca is not None:
-            raise TypeError("give either tls, which says itself whom to trust, or ca")
+            for name in ("ca", "certificate"):
+                if options.get(name) is not None:
+                    raise TypeError(f"give either tls, which says itself whom to trust and who to be, or {name}")
+            if not options.get("verify", True):
+                raise TypeError("give either tls, which says itself whether to verify, or verify=False")
+        mounts = Mounts(options.get("mounts") or {}, only=options.get("mounts_only", False))
         self.limits = limits
-        self.tls = tls
-        self.ca = ca
-        self.mounts = Mounts(options.get("mounts") or {}, only=options.get("mounts_only", False))
+        self.routes = Routes(
+            mounts,
+            proxies=make_proxies(options.get("proxies")),
+            tls=tls,
+            ca=options.get("ca"),
+            verify=options.get("verify", True),
+            certificates=_certificates(options.get("certificate"), base_url),
+        )
+        self.dialer = Dialer(
+            limits,
+            mounts,
+            self.routes,
+            pins=parse_pins(options.get("pins") or {}),
+            connect=options.get("connect"),
+            resolve=make_resolve(options.get("resolve")),
+            local_address=options.get("local_address"),
+        )
         observers = options.get("observers", ())
         self.observers = Observers(observers) if observers else None
         self.pool = Pool(limits, timeouts.keep_alive_seconds)
-        self.dialer = Dialer(limits, self.mounts)
         self.entered = False
         self.manager: AbstractAsyncContextManager[trio.Nursery] | None = None
         self.nursery: trio.Nursery | None = None
 
-    def destination(self, url: URL) -> Destination:
-        """Return where a request for ``url`` goes."""
-        scheme, host, port = url.origin
-        tls = self.tls
-        if scheme == "http":
-            tls = None
-        elif tls is None:
-            tls = self.tls = make_context(self.ca)
-        return Destination(scheme, host, port, tls, self.mounts.find(url) if self.mounts else "")
+
+def _certificates(
+    init: Certificate | Mapping[str, Certificate] | None, base_url: URL | None
+) -> dict[tuple[str, str, int] | None, Certificate]:
+    """Return client certificates by the origin that they are for; under None, for every origin."""
+    if init is None:
+        return {}
+    if isinstance(init, Mapping):
+        return {URL(origin).origin: one for origin, one in init.items()}
+    check_type("certificate", init, Certificate)
+    return {None if base_url is None else base_url.origin: init}
 
 
 class Client:
@@ -116,7 +138,7 @@ class Client:
         options.setdefault("decode", True)
         self.defaults = derive_defaults(own, base_url, options)
         self._parent: Client | None = None
-        self._shared = _Shared(options, self.defaults.timeouts)
+        self._shared = _Shared(options, self.defaults.timeouts, self.defaults.base_url)
 
     def derive(
         self, base_url: str | URL | Unset | None = UNSET, **options: Unpack[DerivedOptions]
@@ -367,6 +389,6 @@ class Client:
     def make_call(self, request: ClientRequest, total_deadline: float) -> Call:
         """Return what sends one request, for a ``Flow``."""
         shared = self._shared
-        destination = shared.destination(request.url)
+        destination = shared.routes.destination(request.url, tunnel=request.upgrade, identified=not request.crossed)
         pool, dialer, limits = shared.pool, shared.dialer, shared.limits
         return Call(pool, dialer, destination, request, limits, total_deadline, shared.observers)

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from .auth import AuthInit
     from .chain import ClientMiddleware
     from .cookie_jar import CookieJar
+    from .dial import Connect
     from .observers import ClientObserver
     from .origin import Origin
+    from .proxies import ProxiesInit
     from .redirects import RedirectPolicy
+    from .resolve import ResolveInit
+    from .tls import Certificate
 
 __all__ = [
     "ClientOptions",
@@ -107,6 +111,20 @@ class ClientOptions(DerivedOptions, total=False):
     """Whom to trust and who to be, used as it is; by default servers are verified with the system's authorities."""
     ca: str | os.PathLike[str] | None
     """A file or directory of authorities in PEM that are trusted instead of the system's."""
+    verify: bool
+    """Whether servers are verified; False is for experiments, since anybody on the way can then read everything."""
+    certificate: Certificate | Mapping[str, Certificate] | None
+    """Who the client is: for the base URL's origin, for every origin where there is none, or by origin."""
+    pins: Mapping[str, str | Sequence[str]] | None
+    """SHA-256 fingerprints of the certificates that a host may have, by host, beside what verifies them."""
+    proxies: ProxiesInit | None
+    """What requests go through; the environment counts only as ``Proxies.from_environment(os.environ)``."""
+    resolve: ResolveInit | None
+    """Addresses by host, or an async function that returns them, instead of the system's resolver."""
+    local_address: str | None
+    """The address that connections come from."""
+    connect: Connect | None
+    """``async def connect(host, port)`` that returns a stream, instead of TCP; TLS and proxies go on top of it."""
     mounts: Mapping[str, Origin] | None
     """Origins that are reached by a stream of their own instead of through the network."""
     mounts_only: bool

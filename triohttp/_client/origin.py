@@ -6,6 +6,7 @@ Rule 2: the longest mount that matches counts; its path matches whole segments.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -14,7 +15,7 @@ import trio
 from triohttp._values.url import URL
 from triohttp.errors import ConnectError, clip
 
-__all__ = ["Mounts", "Origin"]
+__all__ = ["Mounts", "Origin", "UnixOrigin"]
 
 
 class Origin(Protocol):
@@ -23,6 +24,32 @@ class Origin(Protocol):
     async def connect(self) -> trio.abc.Stream:
         """Return a new stream; whoever calls it owns it and closes it."""
         ...
+
+
+class UnixOrigin:
+    """An origin behind a Unix socket: ``Client(mounts={"http://docker": UnixOrigin("/var/run/docker.sock")})``.
+
+    Args:
+        path: of the socket.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+
+    def __repr__(self) -> str:
+        return f"UnixOrigin({self.path!r})"
+
+    async def connect(self) -> trio.SocketStream:
+        """Return a new connection to the socket.
+
+        Cancellation: atomic.
+        Raises:
+            OSError: nobody listens there.
+        """
+        try:
+            return await trio.open_unix_socket(self.path)
+        except OSError as exc:
+            raise OSError(exc.errno, f"{self.path}: {exc.strerror}") from exc
 
 
 class Mounts:

@@ -25,6 +25,8 @@ import trio
 from triohttp._values.limits import ClientLimits
 from triohttp.errors import ClientClosedError
 
+from .proxies import Proxy
+
 __all__ = ["Destination", "Holder", "Lease", "OriginStatistics", "Pool", "PoolStatistics", "Pooled"]
 
 
@@ -38,6 +40,15 @@ class Destination(NamedTuple):
     """The context, compared by identity: another context is another idea of whom to trust."""
     mount: str
     """The mount that opens the connection, an empty string for the network."""
+    proxy: Proxy | None = None
+    """What the connection goes through; another user of the same proxy is another proxy."""
+    tunnel: bool = False
+    """Through an HTTP proxy: by CONNECT, and not by asking the proxy to forward each request."""
+
+    @property
+    def forwards(self) -> bool:
+        """Requests are sent to an HTTP proxy, which forwards them."""
+        return self.proxy is not None and not self.tunnel and not self.proxy.is_socks
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
