@@ -1,17 +1,20 @@
-"""The content of a request: whole, or streamed from an iterable.
+"""The content of a request that goes out piece by piece, in passes: once, and again after a redirect or a challenge.
 
-Rule 1: what was made into bytes goes out in one piece with the head; it can be sent again.
-Rule 2: an iterable is iterated once, by one task, and closed by that same task, however the exchange ends.
+Rule 1: a pass begins with the first piece that is asked for and ends with ``aclose``, however the exchange ends; the
+        task that asked for the pieces is the one that ends it.
+Rule 2: what this program opened is closed at the end of each pass; what can be read only once is closed with its only
+        pass, be it one that never began. Files that were given open stay open: they are the caller's.
 Rule 3: a bare ``iter``/``aiter`` is used, no generator of ours: leaving early leaves nothing behind.
+Rule 4: a length, once it is known, is kept: more or fewer bytes are an error here, before they are one on the wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import Final, TypeAlias, cast
+import inspect
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
+from typing import Final, Protocol, TypeAlias, cast
 
-from triohttp._values import json
-from triohttp._values.query import QueryInit, encode_query
 from triohttp.errors import BodyStateError, LocalProtocolError, clip
 
 __all__ = [
@@ -19,10 +22,14 @@ __all__ = [
     "UNSET",
     "WHOLE_BYTES",
     "ContentInit",
+    "ContentSource",
+    "IterableSource",
+    "Piece",
+    "Readable",
     "StreamedContent",
     "Unset",
-    "encode_content",
     "in_pieces",
+    "wrong_length",
 ]
 
 SLICE_BYTES = 16 * 1024
@@ -41,88 +48,212 @@ class Unset:
 UNSET: Final = Unset()
 """No value was given; None is a value, and JSON."""
 
+
+class Readable(Protocol):
+    """A binary file as far as a request needs one; it is sent again when it has ``seek`` and ``tell`` too."""
+
+    def read(self, size: int, /) -> bytes | Awaitable[bytes]:
+        """Return up to ``size`` bytes, ``b""`` at the end."""
+
+
 Piece: TypeAlias = bytes | bytearray | memoryview
 """What an iterable of content may yield; trio's own receive streams yield the first two."""
-ContentInit: TypeAlias = "Piece | str | Iterable[Piece] | AsyncIterable[Piece]"
-"""Bytes, text (sent as UTF-8), or an iterable of bytes."""
+ContentInit: TypeAlias = "Piece | str | os.PathLike[str] | Readable | Iterable[Piece] | AsyncIterable[Piece]"
+"""Bytes, text (sent as UTF-8), a path, a binary file, be it one of trio's, or an iterable of bytes."""
+
+
+class ContentSource(Protocol):
+    """Where the pieces of content come from: what ``StreamedContent`` is made of.
+
+    Attributes:
+        blocks: asking for a piece may wait.
+        replayable: after ``aclose`` another pass can begin at the beginning.
+    """
+
+    blocks: bool
+    replayable: bool
+
+    async def measure(self) -> int | None:
+        """Return how many bytes the next pass will give, None when nobody knows; nothing stays open."""
+
+    async def next_piece(self, length: int | None) -> object:
+        """Return the next piece of this pass, None at its end; ``length`` is what the whole pass has to give."""
+
+    async def aclose(self) -> None:
+        """End this pass, and close what can be read only once."""
 
 
 class StreamedContent:
     """Content that goes out piece by piece.
 
     Args:
-        source: an iterable of bytes, synchronous or not; one that is asynchronous and synchronous counts as the first.
-        length: bytes that it will yield, None to send it chunked.
+        source: where it comes from; an iterable of bytes will do.
+        announced: bytes that the caller says it has, None for what ``measure`` finds.
     Attributes:
         blocks: asking for a piece may wait.
-        started: a piece has been asked for.
+        length: bytes of this pass; None to send it chunked, as all content that has not been measured.
+        replayable: ``rewind`` works.
+        started: a piece of this pass has been asked for.
     """
 
-    __slots__ = ("_closed", "_iterator", "_source", "blocks", "length", "started")
+    __slots__ = ("_announced", "_closed", "_passed", "_source", "blocks", "length", "replayable", "started")
 
-    def __init__(self, source: Iterable[Piece] | AsyncIterable[Piece], length: int | None) -> None:
+    def __init__(
+        self, source: ContentSource | Iterable[Piece] | AsyncIterable[Piece], announced: int | None = None
+    ) -> None:
+        if isinstance(source, (Iterable, AsyncIterable)):
+            source = IterableSource(source)
         self._source = source
-        self._iterator: Iterator[Piece] | AsyncIterator[Piece] | None = None
+        self._announced = announced
+        self._passed = 0
         self._closed = False
-        self.blocks = isinstance(source, AsyncIterable)
-        self.length = length
+        self.blocks = source.blocks
+        self.length = announced
+        self.replayable = source.replayable
         self.started = False
 
     def __repr__(self) -> str:
-        return f"<StreamedContent of a {type(self._source).__name__}>"
+        return f"<StreamedContent of {self._source!r}>"
 
-    @property
-    def replayable(self) -> bool:
-        """It can be sent again from the beginning."""
-        return False
+    async def measure(self) -> None:
+        """Find out the length of the pass to come, where it can be known; files are asked for it.
 
-    def rewind(self) -> None:
-        """Let the next pass begin at the beginning.
-
+        Cancellation: atomic.
         Raises:
-            BodyStateError: it can be read only once.
+            LocalProtocolError: it is not the one that was announced.
+            OSError: there is no such file, or it cannot be asked.
         """
-        raise BodyStateError("this content can be read only once, and has been")
+        found = await self._source.measure()
+        if found is not None and self._announced is not None and found != self._announced:
+            raise wrong_length(self._announced, str(found))
+        self.length = self._announced if found is None else found
 
     async def next_piece(self) -> bytes | None:
         """Return the next piece, None at the end; whatever the source raises passes through.
 
+        Cancellation: fatal for this pass, unless the source says otherwise.
         Raises:
+            BodyStateError: the pass is over.
+            LocalProtocolError: there is more than ``length``, or less.
             TypeError: the source yielded something else than bytes.
         """
+        if self._closed:
+            raise BodyStateError("this pass over the content has ended; rewind() begins another one")
         self.started = True
-        if self._iterator is None:
-            source = self._source
-            self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
-        piece: object
-        if self.blocks:
-            try:
-                piece = await anext(cast("AsyncIterator[Piece]", self._iterator))
-            except StopAsyncIteration:
-                return None
-        else:
-            try:
-                piece = next(cast("Iterator[Piece]", self._iterator))
-            except StopIteration:
-                return None
-        if isinstance(piece, bytes):
-            return piece
+        length = self.length
+        piece = await self._source.next_piece(length)
+        if piece is None:
+            if length is not None and self._passed != length:
+                raise wrong_length(length, f"only {self._passed}")
+            return None
         if isinstance(piece, (bytearray, memoryview)):
-            return bytes(piece)
-        raise TypeError(f"content must consist of bytes, not of {type(piece).__name__}: {clip(piece)}")
+            piece = bytes(piece)
+        elif not isinstance(piece, bytes):
+            raise _no_bytes(piece)
+        self._passed += len(piece)
+        if length is not None and self._passed > length:
+            raise wrong_length(length, "more")
+        return piece
 
     async def aclose(self) -> None:
-        """Close the iterator and what it iterates over, if they can be closed; a second time does nothing."""
+        """End this pass; content that can be read once only is closed with it. A second time does nothing."""
         if self._closed:
             return
         self._closed = True
-        iterates_itself = self._iterator is None or self._iterator is self._source
-        ours = (self._source,) if iterates_itself else (self._iterator, self._source)
-        for one in ours:
-            if (aclose := getattr(one, "aclose", None)) is not None:
-                await aclose()
-            elif (close := getattr(one, "close", None)) is not None:
-                close()
+        await self._source.aclose()
+
+    def rewind(self) -> None:
+        """Let the next pass begin at the beginning, after ``aclose``; one that has not begun is left as it is.
+
+        Raises:
+            BodyStateError: the content can be read only once, or a pass is still going on.
+        """
+        if not self.started and not self._closed:
+            return
+        if not self.replayable:
+            raise BodyStateError(
+                f"{self!r} can be read only once, and has been; to send it again, give bytes, a path, a file that can "
+                "seek, or an object whose iterators each begin at the beginning"
+            )
+        if not self._closed:
+            raise BodyStateError("a pass over the content is still going on; aclose() ends it")
+        self._passed = 0
+        self.length = self._announced
+        self._closed = self.started = False
+
+
+def wrong_length(length: int, has: str, what: str = "the content") -> LocalProtocolError:
+    """Return the error about content that has not the length that it should have."""
+    return LocalProtocolError(f"{what} was to have {length} bytes and has {has}", slug="content-length")
+
+
+def _no_bytes(piece: object) -> TypeError:
+    advice = ""
+    if isinstance(piece, Awaitable):
+        advice = "; an asynchronous generator can await what yields them"
+        if inspect.iscoroutine(piece):
+            piece.close()  # or it would complain that nobody awaited it
+    elif isinstance(piece, str):
+        advice = '; encode text, and open files with "rb"'
+    return TypeError(f"content must consist of bytes, not of {type(piece).__name__}: {clip(piece)}{advice}")
+
+
+class IterableSource:
+    """An iterable of bytes, synchronous or not; one that is both counts as asynchronous.
+
+    It can be read again when each of its iterators begins at the beginning. So it is taken to be, unless it is its own
+    iterator, or can be closed: then it is a resource, such as a stream, and closed after its only pass.
+    """
+
+    __slots__ = ("_iterable", "_iterator", "_previous", "blocks", "replayable")
+
+    def __init__(self, iterable: Iterable[Piece] | AsyncIterable[Piece]) -> None:
+        self._iterable = iterable
+        self._iterator: Iterator[Piece] | AsyncIterator[Piece] | None = None
+        self._previous: object = None
+        self.blocks = isinstance(iterable, AsyncIterable)
+        once = ("aclose", "close", "__anext__" if self.blocks else "__next__")
+        self.replayable = not any(hasattr(iterable, name) for name in once)
+
+    def __repr__(self) -> str:
+        return f"a {type(self._iterable).__name__}"
+
+    async def measure(self) -> int | None:
+        """Return None: only the end will tell."""
+        return None
+
+    async def next_piece(self, length: int | None) -> object:
+        """Return what the iterator gives."""
+        if self._iterator is None:
+            iterable = self._iterable
+            iterator = aiter(iterable) if isinstance(iterable, AsyncIterable) else iter(iterable)
+            if iterator is self._previous:  # it is used up: what would follow is the end, and a request cut short
+                raise BodyStateError(f"{self!r} cannot be read again: it gave the same iterator a second time")
+            self._iterator = self._previous = iterator
+        if self.blocks:
+            try:
+                return await anext(cast("AsyncIterator[Piece]", self._iterator))
+            except StopAsyncIteration:
+                return None
+        try:
+            return next(cast("Iterator[Piece]", self._iterator))
+        except StopIteration:
+            return None
+
+    async def aclose(self) -> None:
+        """Close the iterator, and what it iterates over if that is read once, as far as they can be closed."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None and iterator is not self._iterable:
+            await _close(iterator)
+        if not self.replayable:
+            await _close(self._iterable)
+
+
+async def _close(one: object) -> None:
+    if (aclose := getattr(one, "aclose", None)) is not None:
+        await aclose()
+    elif (close := getattr(one, "close", None)) is not None:
+        close()
 
 
 class _Slices:
@@ -155,50 +286,6 @@ class _SliceIterator:
         return bytes(self._view[start : self._at])
 
 
-def encode_content(
-    *, content: ContentInit | None, json_value: object, form: QueryInit | None, length: int | None
-) -> tuple[bytes | StreamedContent, str | None]:
-    """Return the content of a request, and the Content-Type that it has by itself.
-
-    Args:
-        content: bytes, text or an iterable.
-        json_value: anything that JSON can say, ``UNSET`` for nothing.
-        form: fields of a form.
-        length: what the caller announced as Content-Length.
-    Raises:
-        ContentError: the value is no JSON.
-        LocalProtocolError: the content has another length.
-        TypeError: more than one was given, or something of another type.
-    """
-    given = [name for name, value in (("content", content), ("form", form)) if value is not None]
-    if not isinstance(json_value, Unset):
-        given.append("json")
-    if len(given) > 1:
-        raise TypeError(f"a request has one content, not {' and '.join(given)}")
-    media_type: str | None = None
-    if content is None:
-        if form is not None:
-            data, media_type = encode_query(form).encode("ascii"), "application/x-www-form-urlencoded"
-        elif given:
-            data, media_type = json.dumps(json_value), "application/json"
-        else:
-            data = b""
-    elif isinstance(content, str):
-        data, media_type = content.encode("utf-8"), "text/plain; charset=utf-8"
-    elif isinstance(content, (bytes, bytearray, memoryview)):
-        data = bytes(content)
-    else:
-        source: object = content  # whatever the annotation says
-        if isinstance(source, Mapping) or not isinstance(source, (AsyncIterable, Iterable)):
-            raise TypeError(f"content must be bytes, str or an iterable of bytes, not {clip(content)}")
-        return StreamedContent(source, length), None
-    if length is not None and length != len(data):
-        raise LocalProtocolError(
-            f"Content-Length says {length} bytes, the content has {len(data)}", slug="content-length"
-        )
-    return data, media_type
-
-
 def in_pieces(data: bytes) -> StreamedContent:
-    """Return whole content as streamed content that can be sent again."""
+    """Return whole content as streamed content."""
     return StreamedContent(_Slices(data), len(data))

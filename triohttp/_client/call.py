@@ -142,6 +142,11 @@ class Call:
             self._manager = trio.open_nursery()
             nursery = await self._manager.__aenter__()
         self._nursery = nursery
+        content = self.request.content
+        if isinstance(content, StreamedContent):
+            if content.started:
+                content.rewind()
+            await content.measure()  # here, where no slot and no connection waits for a disk
 
     def begin(self) -> trio.CancelScope:
         """Take what can be had at once; return the scope of what comes first, to be entered at once.
@@ -377,6 +382,8 @@ class Call:
         except DisconnectedError as exc:
             return await self._late_head(exchange, exc)
         self._tell_sent()
+        if content and self.request.on_upload is not None:
+            self.request.on_upload(len(content), len(content))
         self.phases.enter(HEAD, self.phases.timeouts.head_seconds)
         return await exchange.receive_head(self.interim.append)
 
@@ -411,10 +418,9 @@ class Call:
     async def _send_streamed(self, exchange: ClientExchange, nursery: trio.Nursery) -> ResponseHead:
         request = self.request
         content = request.content if isinstance(request.content, StreamedContent) else in_pieces(request.content)
-        if content.started:
-            content.rewind()
         try:
-            await exchange.begin(self._head(), content.length)
+            # Trailers need chunks, even for a file whose length is known.
+            await exchange.begin(self._head(), None if request.trailers is not None else content.length)
         except DisconnectedError as exc:
             return await self._late_head(exchange, exc)
         self.phases.enter(UPLOAD, math.inf)
@@ -425,6 +431,7 @@ class Call:
             self.phases.timeouts,
             expect=request.expect_continue,
             on_end=self._upload_ended,
+            on_upload=request.on_upload,
         )
         nursery.start_soon(upload.run)
         try:

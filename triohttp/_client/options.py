@@ -17,6 +17,7 @@ from triohttp._values.query import QueryInit
 from triohttp.errors import clip
 
 from .body import ContentInit
+from .multipart_content import FilesInit
 
 if TYPE_CHECKING:
     from .auth import AuthInit
@@ -54,13 +55,15 @@ class RequestOptions(TypedDict, total=False):
     headers: HeadersInit
     """Header fields; each name replaces what the client would send under it."""
     content: ContentInit
-    """Bytes, text, or an iterable of bytes, which is closed in the end."""
+    """Bytes, text, a path, a binary file, or an iterable of bytes; what can be read only once is closed in the end."""
     json: object
     """A value to send as JSON; None, False, 0 and empty ones are values too."""
     form: QueryInit
-    """Fields to send as an urlencoded form."""
+    """Fields to send as an urlencoded form; with ``files``, or a Content-Type that says so, as multipart/form-data."""
+    files: FilesInit
+    """Files to send as multipart/form-data, by the names of their fields; see ``FilePart``."""
     trailers: TrailersInit
-    """Trailer fields for content from an iterable without a Content-Length."""
+    """Trailer fields for content that is streamed without a Content-Length."""
     timeouts: ClientTimeouts
     """Bounds that hold for this call instead of the client's."""
     expect_continue: bool
@@ -74,7 +77,11 @@ class RequestOptions(TypedDict, total=False):
     decode: bool
     """Whether content codings are undone; False leaves the content as it was sent."""
     on_upload: Progress
-    """Called as content goes out."""
+    """Called as content goes out, from ``(0, total)`` to ``(n, n)``, every 16 KiB at least.
+
+    When it is sent again, after a redirect for one, the count begins at 0 again. Bytes that are short enough to go out
+    with the head make one call, ``(n, n)``, and no content makes none.
+    """
     on_download: Progress
     """Called as content comes in, with bytes as they were sent, before codings are undone."""
 

@@ -23,7 +23,8 @@ from triohttp._wire.coding import accept_encoding
 from triohttp.errors import InvalidCookieError, InvalidURLError, LocalProtocolError, clip
 
 from .auth import Auth, AuthInit, BasicAuth, make_auth
-from .body import UNSET, StreamedContent, Unset, encode_content
+from .body import UNSET, StreamedContent, Unset
+from .content import encode_content
 from .cookie_jar import CookieJar
 from .options import DerivedOptions, Progress, RequestOptions, TrailersInit, check_options, check_type
 from .redirects import RedirectPolicy, make_policy
@@ -153,6 +154,7 @@ def build_request(
             raise LocalProtocolError("CONNECT opens a tunnel, it is no request of a client", slug="method")
     headers, params, trailers = options.get("headers"), options.get("params"), options.get("trailers")
     content, json, form = options.get("content"), options.get("json", UNSET), options.get("form")
+    files = options.get("files")
     expect_continue = options.get("expect_continue", False)
     target = _resolve(defaults, url)
     auth = defaults.auth.get(target.origin) if defaults.auth is not None else None
@@ -174,14 +176,27 @@ def build_request(
             length, expects = _check_fields(merged)
             expect_continue = expect_continue or expects
     data: bytes | StreamedContent = b""
-    if content is not None or form is not None or not isinstance(json, Unset) or length is not None:
-        data, media_type = encode_content(content=content, json_value=json, form=form, length=length)
-        if media_type is not None and "content-type" not in merged:
+    if (
+        content is not None
+        or form is not None
+        or files is not None
+        or not isinstance(json, Unset)
+        or length is not None
+    ):
+        data, media_type = encode_content(
+            content=content,
+            json_value=json,
+            form=form,
+            files=files,
+            length=length,
+            content_type=merged.get("content-type"),
+        )
+        if media_type is not None:
             merged["Content-Type"] = media_type
     streamed = isinstance(data, StreamedContent)
     if trailers is not None and not (isinstance(data, StreamedContent) and data.length is None):
         raise LocalProtocolError(
-            "trailers need content from an iterable, without a Content-Length (RFC 9112 §7.1.2)", slug="trailers"
+            "trailers need content that is streamed, without a Content-Length (RFC 9112 §7.1.2)", slug="trailers"
         )
     if expect_continue and (streamed or data):
         merged["Expect"] = "100-continue"

@@ -3,6 +3,7 @@
 Rule 1: ``run`` never raises: its nursery is a detail of ours, so what happened is kept for the receiver.
 Rule 2: the deadline is about the server: it runs while bytes go out, never while the caller's iterable is asked.
 Rule 3: the iterable is closed by this task, outside the scope that stops the sending, so that its cleanup may await.
+Rule 4: an upload is one pass over its content; the next one, after a redirect or a challenge, has an upload of its own.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import trio
 from triohttp._connection.client_exchange import ClientExchange
 from triohttp._values.headers import Headers
 from triohttp._values.limits import ClientTimeouts
-from triohttp.errors import DisconnectedError, LocalProtocolError, WriteTimeout
+from triohttp.errors import DisconnectedError, WriteTimeout
 
 from .body import SLICE_BYTES, StreamedContent
-from .options import TrailersInit
+from .options import Progress, TrailersInit
 
 __all__ = ["Upload"]
 
@@ -36,6 +37,9 @@ class Upload:
         timeouts: the bounds.
         expect: wait for ``may_send`` first, but not for longer than ``expect_continue_seconds``.
         on_end: called once, when it is over.
+        on_upload: told how many bytes have been handed to the connection, and how many there are: 0 before the first,
+            then after every ``SLICE_BYTES`` and every piece, and at last all of them as ``(n, n)``, also when it took
+            the end to know how many there are. What it raises ends the request, as what the content raises.
     Attributes:
         may_send: set by the receiver when the server said 100 (Continue).
         done: it is over.
@@ -50,6 +54,7 @@ class Upload:
         "_expect",
         "_finished",
         "_on_end",
+        "_on_upload",
         "_scope",
         "_sending",
         "_stopped",
@@ -70,6 +75,7 @@ class Upload:
         *,
         expect: bool,
         on_end: Callable[[Upload], None],
+        on_upload: Progress | None = None,
     ) -> None:
         self._exchange = exchange
         self._content = content
@@ -77,6 +83,7 @@ class Upload:
         self._timeouts = timeouts
         self._expect = expect
         self._on_end: Callable[[Upload], None] | None = on_end
+        self._on_upload = on_upload
         self._scope = trio.CancelScope()
         self._stopped = False
         self._finished = trio.Event()
@@ -161,36 +168,37 @@ class Upload:
         await trio.lowlevel.checkpoint_if_cancelled()  # when stopped by now, the content stays whole
         content = self._content
         length = content.length
+        told = self._on_upload
         sent = 0
+        if told is not None:
+            told(0, length)
         while (piece := await content.next_piece()) is not None:
-            sent += len(piece)
-            if length is not None and sent > length:
-                raise _wrong_length(length, "more")
             for start in range(0, len(piece), SLICE_BYTES):
-                self._ending = sent == length and start + SLICE_BYTES >= len(piece)
+                part = piece[start : start + SLICE_BYTES]
+                sent += len(part)
+                self._ending = sent == length
                 self._arm()
                 self._sending = True
-                await self._exchange.send(piece[start : start + SLICE_BYTES])
-            self._sending = False
+                await self._exchange.send(part)
+                self._sending = False
+                if told is not None:
+                    told(sent, length)
             if content.blocks or not piece:
                 self._scope.deadline = math.inf
             if not piece:  # nothing was sent, so nothing has yielded
                 await trio.lowlevel.checkpoint()
-        if length is not None and sent != length:
-            raise _wrong_length(length, f"only {sent}")
         trailers = self._trailers
         if callable(trailers):
             trailers = trailers()
         self._ending = self._sending = True
         self._arm()
         await self._exchange.finish(None if trailers is None else Headers(trailers))
+        self._sending = False
+        if told is not None and length is None:
+            told(sent, sent)
 
     def _arm(self) -> None:
         seconds = self._timeouts.write_idle_seconds
         deadline = trio.current_time() + seconds
         if not 0.0 <= deadline - self._scope.deadline < seconds / 1000:  # as in phases.py: near enough is not moved
             self._scope.deadline = deadline
-
-
-def _wrong_length(length: int, has: str) -> LocalProtocolError:
-    return LocalProtocolError(f"Content-Length says {length} bytes, the content has {has}", slug="content-length")
