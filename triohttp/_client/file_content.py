@@ -11,6 +11,7 @@ Rule 4: before the last bytes go out the file is asked whether there are more: a
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import os
@@ -119,15 +120,20 @@ class FileSource:
             self._begin(length)
             self._began = True
         piece = self._read(PIECE_BYTES)
-        if piece is None or isinstance(piece, str):
-            return piece or ""  # no bytes: it is refused with an explanation
+        if piece is None:
+            raise BlockingIOError(
+                errno.EAGAIN, "the file is in non-blocking mode and has nothing to give now", repr(self)
+            )
+        if not isinstance(piece, (bytes, bytearray)):
+            return piece  # it is refused with an explanation
+        self._passed += len(piece)
         if not piece:
             self._at_end = True
+            if length is not None and self._passed != length:
+                raise wrong_length(length, f"only {self._passed} by now", repr(self))
             return None
-        piece = bytes(piece)
-        self._passed += len(piece)
-        if self._passed == length and self.replayable:
-            if self._read(1):
+        if length is not None and self._passed >= length and self.replayable:
+            if self._passed > length or self._read(1):
                 raise wrong_length(length, "more by now", repr(self))
             self._at_end = True
         return piece
@@ -182,7 +188,7 @@ class PathSource(FileSource):
     def _find_length(self) -> int | None:
         status = os.stat(self._path)
         if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(21, os.strerror(21), os.fspath(self._path))
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(self._path))
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{self!r} is no regular file: open it, and give the open file")
         return status.st_size

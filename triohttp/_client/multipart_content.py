@@ -153,8 +153,7 @@ def encode_multipart(
         LocalProtocolError: the Content-Type is another one, or its boundary is none.
         TypeError: a file is none.
     """
-    media_type = _media_type(content_type)
-    boundary = media_type.parameters["boundary"]
+    boundary, content_type = _boundary(content_type)
     segments: list[bytes | StreamedContent] = []
     buffer = bytearray()
     for name, part in [*_fields(form), *_files(files)]:
@@ -174,25 +173,23 @@ def encode_multipart(
         buffer += b"\r\n"
     buffer += encode_end(boundary)
     if not segments and len(buffer) <= WHOLE_BYTES:
-        return bytes(buffer), str(media_type)
+        return bytes(buffer), content_type
     segments.append(bytes(buffer))
-    return StreamedContent(MultipartSource(segments), length), str(media_type)
+    return StreamedContent(MultipartSource(segments), length), content_type
 
 
-def _media_type(content_type: str | None) -> MediaType:
-    """Return the media type of a form, with a boundary."""
-    if content_type is None:
-        return MediaType("multipart", "form-data", {"boundary": make_boundary()})
+def _boundary(content_type: str | None) -> tuple[str, str]:
+    """Return the boundary of a form, and the Content-Type that says so."""
     try:
-        media_type = MediaType.parse(content_type)
+        media_type = MediaType.parse(MULTIPART if content_type is None else content_type)
     except ContentError:
         media_type = None
     if media_type is None or media_type.essence != MULTIPART:
         raise LocalProtocolError(f"a form with files is {MULTIPART}, not {clip(content_type)}", slug="content-type")
-    if "boundary" not in media_type.parameters:
-        return MediaType("multipart", "form-data", {**media_type.parameters, "boundary": make_boundary()})
-    check_boundary(media_type.parameters["boundary"])
-    return media_type
+    if content_type is not None and (given := media_type.parameters.get("boundary")) is not None:
+        return check_boundary(given), content_type
+    boundary = make_boundary()
+    return boundary, str(MediaType("multipart", "form-data", {**media_type.parameters, "boundary": boundary}))
 
 
 def _fields(form: QueryInit | None) -> list[tuple[str, FilePart]]:

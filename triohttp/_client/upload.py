@@ -170,6 +170,7 @@ class Upload:
         length = content.length
         told = self._on_upload
         sent = 0
+        self._ending = length == 0  # the head was all: the server may answer by now
         if told is not None:
             told(0, length)
         while (piece := await content.next_piece()) is not None:
