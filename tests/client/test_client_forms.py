@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multipart import MultipartParser
 
-from triohttp import Client
+from triohttp import Client, ClientLimits
 from triohttp._client.body import WHOLE_BYTES, StreamedContent
 from triohttp._client.multipart_content import FilePart
 from triohttp._client.request import DEFAULT_HEADERS, ClientRequest, Defaults, RequestOptions, build_request
 from triohttp.errors import BodyStateError, InvalidHeaderError, LocalProtocolError, RedirectError
-from triohttp.testing import RawConnection, RawRequest, open_scripted
+from triohttp.testing import RawConnection, RawRequest, SweepRun, cancel_sweep, open_scripted
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 AGAIN = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"
@@ -59,7 +59,7 @@ def parse(content: bytes, content_type: str) -> list[tuple[str, str | None, str 
     return parts
 
 
-async def once(*pieces: bytes) -> AsyncIterator[bytes]:
+async def once(*pieces: bytes) -> AsyncGenerator[bytes, None]:
     for piece in pieces:
         await trio.lowlevel.checkpoint()
         yield piece
@@ -340,6 +340,33 @@ async def test_a_missing_file_is_an_error_before_anything_is_sent(tmp_path: Path
         with pytest.raises(FileNotFoundError):
             await client.post(server.url, files={"a": once(b"x"), "b": tmp_path / "missing"})
         assert not server.connections
+
+
+@pytest.mark.sweep
+def test_cancelling_a_form_anywhere_leaks_nothing(tmp_path: Path) -> None:
+    """At every checkpoint: files are closed, generators too, the slot is back, and the same files can be sent again."""
+    path = tmp_path / "f"
+    path.write_bytes(LONG[:100_000])
+    open_file = io.BytesIO(LONG[:100_000])
+
+    async def scenario(sweep: SweepRun) -> None:
+        site = Recorder()
+        async with open_scripted(site) as server:
+            async with Client(mounts={server.url: server}, limits=ClientLimits(connections=1)) as client:
+                with sweep.block():
+                    open_file.seek(0)
+                    source = once(b"one", b"two")
+                    await client.post(server.url, files={"a": path, "b": open_file, "c": source})
+                assert source.ag_frame is None  # it has ended
+                statistics = client.pool.statistics()
+                assert (statistics.in_use, statistics.connecting, statistics.waiting) == (0, 0, 0)
+                open_file.seek(0)
+                await client.post(server.url, files={"a": path, "b": open_file})
+                request = site.requests[-1]
+                parts = parse(request.content, request.headers["content-type"])
+                assert [part[3] for part in parts] == [LONG[:100_000]] * 2
+
+    assert cancel_sweep(scenario, virtual_time=False).cancelled > 0
 
 
 def test_secrets_stay_out_of_reprs() -> None:

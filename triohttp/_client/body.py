@@ -52,7 +52,7 @@ UNSET: Final = Unset()
 class Readable(Protocol):
     """A binary file as far as a request needs one; it is sent again when it has ``seek`` and ``tell`` too."""
 
-    def read(self, size: int, /) -> bytes | Awaitable[bytes]:
+    def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, ``b""`` at the end."""
 
 
