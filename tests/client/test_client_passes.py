@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import trio.testing
 
 from triohttp import Client
 from triohttp._client.body import StreamedContent, in_pieces
-from triohttp.errors import BodyStateError, LocalProtocolError, RedirectError
+from triohttp.errors import BodyStateError, DisconnectedError, LocalProtocolError, RedirectError
 from triohttp.testing import RawConnection, RawRequest, open_scripted
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -228,6 +229,7 @@ async def test_content_is_sent_again_after_a_redirect(make: Callable[[], Any]) -
 
 async def test_content_that_was_stopped_by_a_redirect_is_sent_again() -> None:
     """A server that redirects in the middle of an upload gets all of it at the other place."""
+
     class Stuck:
         passes = 0
 
@@ -281,3 +283,64 @@ async def test_content_that_was_not_begun_goes_to_the_next_place() -> None:
     async with open_scripted(script) as server, Client(mounts={server.url: server}) as client:
         response = await client.post(f"{server.url}/first", content=once(), expect_continue=True)
         assert response.content == b"ok"
+
+
+class Leaving:
+    """A server that leaves in the middle of the second request on its first connection."""
+
+    def __init__(self, *, stays: bool = False) -> None:
+        self.first = True
+        self.stays = stays
+        self.requests: list[RawRequest] = []
+
+    async def __call__(self, connection: RawConnection) -> None:
+        if self.first:
+            self.first = False
+            await connection.read_request()
+            await connection.send_all(OK)
+            await connection.read_until(b"one")
+            if self.stays:
+                await connection.read_until_closed()
+            return
+        self.requests.append(await connection.read_request())
+        await connection.send_all(OK)
+        await connection.read_until_closed()
+
+
+@pytest.mark.parametrize("make", [Again, AsyncAgain, lambda: io.BytesIO(b"onetwo")])
+async def test_content_is_sent_again_when_a_reused_connection_ends(make: Callable[[], Any]) -> None:
+    """A server that closes a connection just then gets an idempotent request on another one, with all its content."""
+    site = Leaving()
+    async with open_scripted(site) as server, Client(mounts={server.url: server}) as client:
+        await client.get(server.url)
+        assert (await client.put(server.url, content=make())).status == 200
+        assert client.pool.statistics().opened == 2
+    assert [request.content for request in site.requests] == [b"onetwo"]
+
+
+@pytest.mark.parametrize("error", [DisconnectedError("somebody else went away"), ValueError("mine")])
+@pytest.mark.parametrize("late", [False, True])
+async def test_content_that_fails_is_not_sent_again(error: Exception, late: bool) -> None:
+    """Its error comes out, from the reading or from the cleanup, although the connection was a reused one."""
+    passes = 0
+
+    class Failing:
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            nonlocal passes
+            passes += 1
+            try:
+                yield b"one"
+                await trio.testing.wait_all_tasks_blocked()
+                if not late:
+                    raise error
+                await trio.sleep_forever()
+            finally:
+                if late:
+                    raise error
+
+    async with open_scripted(Leaving(stays=not late)) as server, Client(mounts={server.url: server}) as client:
+        await client.get(server.url)
+        with pytest.raises(type(error)) as caught:
+            await client.put(server.url, content=Failing())
+        assert caught.value is error
+    assert passes == 1

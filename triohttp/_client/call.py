@@ -142,11 +142,15 @@ class Call:
             self._manager = trio.open_nursery()
             nursery = await self._manager.__aenter__()
         self._nursery = nursery
+        await self._prepare_content()  # here, where no slot and no connection waits for a disk
+
+    async def _prepare_content(self) -> None:
+        """Begin at the beginning of streamed content, and find out how long it is."""
         content = self.request.content
         if isinstance(content, StreamedContent):
             if content.started:
                 content.rewind()
-            await content.measure()  # here, where no slot and no connection waits for a disk
+            await content.measure()
 
     def begin(self) -> trio.CancelScope:
         """Take what can be had at once; return the scope of what comes first, to be entered at once.
@@ -320,7 +324,9 @@ class Call:
         if self._upload is not None:
             self._upload.stop()
             await self._upload.wait_done()
+            self.check_upload()  # its cleanup may have failed
             self._upload = None
+        await self._prepare_content()
         self._sent_before = self.sent
         self._exchange = self._send_error = None
         self.interim.clear()
@@ -355,6 +361,8 @@ class Call:
     def _may_repeat(self, exchange: ClientExchange) -> bool:
         if self._client_closed or exchange.response_started:
             return False
+        if self._upload is not None and self._upload.error is not None:
+            return False  # it was the content that failed
         if exchange.sent and self.request.method not in IDEMPOTENT:
             return False
         content = self.request.content
