@@ -94,6 +94,9 @@ from triohttp._client.chain import Send as Send
 from triohttp._client.client import Client as Client
 from triohttp._client.events import EventReceiver as EventReceiver
 from triohttp._client.links import Link as Link
+from triohttp._client.multipart_content import FileInit as FileInit
+from triohttp._client.multipart_content import FilePart as FilePart
+from triohttp._client.multipart_content import FilesInit as FilesInit
 from triohttp._client.observers import ClientObserver as ClientObserver
 from triohttp._client.oneshot import delete as delete
 from triohttp._client.oneshot import get as get
