@@ -97,7 +97,9 @@ def lines_run(text: str) -> int:
     return count
 
 
-@pytest.mark.parametrize("shape", ["a", "a,", "a=b,", '"', '\\"', '="\\"', 'a="b",', " ", "a b,", "\t,", ",", "a=,", '"a",'])
+@pytest.mark.parametrize(
+    "shape", ["a", "a,", "a=b,", '"', '\\"', '="\\"', 'a="b",', " ", "a b,", "\t,", ",", "a=,", '"a",']
+)
 def test_twice_the_text_runs_twice_the_lines(shape: str) -> None:
     """No shape of a field takes more than its share of time."""
     once, twice = (lines_run("A x=1, " + shape * count) for count in (400, 800))

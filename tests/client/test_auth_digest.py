@@ -112,7 +112,7 @@ async def test_the_example_of_rfc_7616_with_sha_512_256_and_userhash() -> None:
 
 
 async def test_the_example_of_rfc_2069() -> None:
-    """§2.4, with the digest of erratum 749; a server of that time says neither qop nor algorithm, and is told neither."""
+    """§2.4, with the digest of erratum 749; a server that says neither qop nor algorithm is told neither."""
     challenge = (
         'Digest realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", '
         'opaque="5ccc069c403ebaf9f0171e9517f40e41"'
