@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import oauthlib.oauth1
 import pytest
 
-from triohttp import App, Client, ClientRequest, Request, RequestOptions, Response
+from triohttp import App, Client, Request, RequestOptions, Response
 from triohttp._client.request import DEFAULT_HEADERS, Defaults, build_request
 from triohttp.errors import AuthError
 from triohttp.integrations.oauth import OAuth1

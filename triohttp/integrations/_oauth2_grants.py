@@ -122,9 +122,7 @@ class ClientRegistration(_Secretive):
     def __repr__(self) -> str:
         return f"<ClientRegistration {self.client_id!r} at {self.token_url!r}>"
 
-    async def request_token(
-        self, client: Client, grant_type: str, parameters: Mapping[str, str | None]
-    ) -> OAuth2Token:
+    async def request_token(self, client: Client, grant_type: str, parameters: Mapping[str, str | None]) -> OAuth2Token:
         """Return what the token endpoint gives for a grant.
 
         Args:

@@ -113,9 +113,7 @@ class OAuth2(Auth):
             ClientClosedError: the client was closed meanwhile.
         """
         token = self._token
-        if self._source is not None and (
-            token is None or self._refused or token.expires_within(self._leeway_seconds)
-        ):
+        if self._source is not None and (token is None or self._refused or token.expires_within(self._leeway_seconds)):
             token = await self._renew(client, self._source)
         assert token is not None
         request.headers["Authorization"] = _field(token)
@@ -177,6 +175,8 @@ class OAuth2(Auth):
                 if inspect.isawaitable(result):
                     await result
             renewal.token = token
+        except ClientClosedError:
+            pass  # as if it had been cancelled, which is what comes next
         except Exception as exc:  # noqa: BLE001  # kept for those who wait, each of whom raises it
             renewal.error = exc
         finally:
