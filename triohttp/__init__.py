@@ -89,14 +89,17 @@ from triohttp._channels.websocket import WebSocket as WebSocket
 from triohttp._client.auth import Auth as Auth
 from triohttp._client.auth import AuthInit as AuthInit
 from triohttp._client.auth import BasicAuth as BasicAuth
+from triohttp._client.auth import BearerAuth as BearerAuth
 from triohttp._client.chain import ClientMiddleware as ClientMiddleware
 from triohttp._client.chain import Send as Send
 from triohttp._client.client import Client as Client
+from triohttp._client.digest import DigestAuth as DigestAuth
 from triohttp._client.events import EventReceiver as EventReceiver
 from triohttp._client.links import Link as Link
 from triohttp._client.multipart_content import FileInit as FileInit
 from triohttp._client.multipart_content import FilePart as FilePart
 from triohttp._client.multipart_content import FilesInit as FilesInit
+from triohttp._client.netrc import NetrcAuth as NetrcAuth
 from triohttp._client.observers import ClientObserver as ClientObserver
 from triohttp._client.oneshot import delete as delete
 from triohttp._client.oneshot import get as get

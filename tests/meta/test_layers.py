@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "servlets": PUBLIC,
     "integrations": PUBLIC,
     "testing": PUBLIC,
-    "_cli": PUBLIC | {"testing"},
+    "_cli": PUBLIC | {"testing", "integrations"},
     "__main__": {"_cli"},
     # The two façades re-export; they hold no logic of their own.
     "lowlevel": WIRES | {"_connection", "_server"},
