@@ -269,6 +269,48 @@ async def test_realms_are_bounded() -> None:
     assert len(auth._spaces) == MAX_SPACES
 
 
+async def refused(auth: DigestAuth, challenge: str) -> bool:
+    """Whether a request that went out with credentials is sent again when it is challenged."""
+    sent, said = await say(auth, build())
+    assert said
+    return (await ask(auth, challenge, sent))[0]
+
+
+@pytest.mark.parametrize(("stale", "again"), [("true", True), ("TRUE", True), ("false", False), ("", False)])
+async def test_a_new_nonce_that_is_refused(stale: str, again: bool) -> None:
+    """Only where the server blames its age, something else than the password may be wrong."""
+    auth = DigestAuth("u", "p")
+    await ask(auth, CHALLENGE, build())
+    assert await refused(auth, f'Digest realm="r", nonce="n2", qop="auth", stale="{stale}"') is again
+    assert (await say(auth, build()))[1].get("nonce") == ("n2" if again else None)
+
+
+async def test_another_realm_is_no_refusal() -> None:
+    """Credentials for one realm say nothing about another's password."""
+    auth = DigestAuth("u", "p")
+    await ask(auth, CHALLENGE, build())
+    assert await refused(auth, 'Digest realm="other", nonce="n2", qop="auth"')
+
+
+async def test_a_password_that_another_task_found_wrong() -> None:
+    """It is not tried again by those who were told so a little later."""
+    auth = DigestAuth("u", "p")
+    await ask(auth, CHALLENGE, build())
+    first, _ = await say(auth, build())
+    second, _ = await say(auth, build())
+    assert [(await ask(auth, CHALLENGE, sent))[0] for sent in (first, second)] == [False, False]
+
+
+@pytest.mark.parametrize(("algorithm", "nonce"), [("SHA-256", "n2"), ("SHA-256-sess", "n")])
+async def test_a_session_keeps_the_nonce_of_the_server(algorithm: str, nonce: str) -> None:
+    """``nextnonce`` counts but where the key was made with the first one; there a stale nonce is told when it is."""
+    auth = DigestAuth("u", "p")
+    await ask(auth, f'Digest realm="r", nonce="n", qop="auth", algorithm={algorithm}', build())
+    sent, _ = await say(auth, build())
+    auth.answered(sent, ClientResponse(sent, 200, {"Authentication-Info": 'nextnonce="n2"'}))
+    assert (await say(auth, build()))[1]["nonce"] == nonce
+
+
 # -- a whole exchange with a server ------------------------------------------------------------------------------------
 
 

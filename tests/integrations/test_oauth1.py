@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -246,3 +248,10 @@ async def test_each_request_has_a_nonce_of_its_own() -> None:
     auth = OAuth1("id", SECRET)
     nonces = {(await sign(auth, "GET", "http://h.test/"))["oauth_nonce"] for _ in range(5)}
     assert len(nonces) == 5
+
+
+def test_oauthlib_is_asked_for_by_name() -> None:
+    """Without it, whoever imports this learns what to install."""
+    code = "import sys; sys.modules['oauthlib'] = None; import triohttp.integrations.oauth"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "ImportError: this needs oauthlib: pip install 'triohttp[oauth]'"

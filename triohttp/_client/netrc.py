@@ -63,7 +63,7 @@ class NetrcAuth(Auth):
             async with self._reading:
                 if self._entries is None:
                     self._entries = await trio.to_thread.run_sync(_read, self._path)
-        found = url.host if url.host in self._entries and url.host != _DEFAULT else _DEFAULT
+        found = url.host if url.host in self._entries else _DEFAULT
         if found not in self._entries or (found == _DEFAULT and not self._use_default):
             return
         if (auth := self._made.get(found)) is None:
