@@ -214,24 +214,31 @@ class Flow:
 
     async def _hop(self, request: ClientRequest) -> ClientAnswer:
         """Send a request with the cookies and the credentials that belong into it."""
+        auth = request.auth
+        answer = await self._sent(request)
+        for _ in range(CHALLENGES):
+            if answer.status != 401 or auth is None:
+                break
+            if not await auth.challenged(answer.request, answer, self._client):
+                break
+            answer = await self._sent(request)
+        return answer
+
+    async def _sent(self, request: ClientRequest) -> ClientAnswer:
+        """Send a request once, and keep the cookies that its answer sets."""
         defaults = self._client.defaults
-        jar, auth = defaults.cookies, request.auth
+        jar = defaults.cookies
         cookies = jar.field_for(request.url) if jar is not None else None
-        if cookies is None and auth is None and not request.cookies and not defaults.hop_middleware:
+        if cookies is None and request.auth is None and not request.cookies and not defaults.hop_middleware:
             answer = await self._exchange(request)
         else:
             answer = await self._prepared(request, cookies)
-            for _ in range(CHALLENGES):
-                if answer.status != 401 or auth is None:
-                    break
-                if not await auth.challenged(answer.request, answer, self._client):
-                    break
-                answer = await self._prepared(request, cookies)
         if jar is not None and "set-cookie" in answer.headers:
             jar.store(request.url, answer.headers.get_all("set-cookie"))
         return answer
 
     async def _prepared(self, request: ClientRequest, cookies: str | None) -> ClientAnswer:
+        """Send a copy of a request with everything in it that is not for the next hop."""
         sending = request.copy()
         if request.cookies:
             own = "; ".join(f"{name}={value}" for name, value in request.cookies.items())
