@@ -20,11 +20,13 @@ from triohttp.errors import InvalidHeaderError, clip
 __all__ = [
     "FORBIDDEN_TRAILERS",
     "SECRET_FIELDS",
+    "FieldIndex",
     "Headers",
     "HeadersInit",
     "check_trailers",
     "encode_name",
     "encode_value",
+    "index_lines",
 ]
 
 HeadersInit: TypeAlias = (
@@ -32,6 +34,9 @@ HeadersInit: TypeAlias = (
     "| Iterable[tuple[str | bytes, str | bytes]]"
 )
 """What a ``Headers`` can be made of."""
+
+FieldIndex: TypeAlias = "dict[bytes, bytes | list[bytes]]"
+"""Values by lower-case name, a list where there is more than one."""
 
 SECRET_FIELDS = frozenset(
     {
@@ -154,30 +159,31 @@ class Headers(MutableMapping[str, str]):
     __slots__ = ("_index", "_lines")
 
     _lines: list[tuple[bytes, bytes]]
-    _index: dict[bytes, bytes | list[bytes]] | None
-    """Values by lower-case name, a list where there is more than one; None until the first lookup."""
+    _index: FieldIndex | None
+    """None until the first lookup."""
 
     def __init__(self, init: HeadersInit = ()) -> None:
         self._lines = _encode_lines(init)
         self._index = None
 
     @classmethod
-    def from_wire(cls, fields: list[tuple[bytes, bytes]]) -> Self:
-        """Return ``Headers`` that own ``fields``, unchecked: each name a token, each value free of controls and OWS."""
+    def from_wire(cls, fields: list[tuple[bytes, bytes]], index: FieldIndex | None = None) -> Self:
+        """Return ``Headers`` that own ``fields``, unchecked: each name a token, each value free of controls and OWS.
+
+        Args:
+            index: what ``index_lines`` makes of the fields, where it has been made already.
+        """
         self: Self = object.__new__(cls)
         self._lines = fields
-        self._index = None
+        self._index = index
         return self
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _indexed(self) -> dict[bytes, bytes | list[bytes]]:
+    def _indexed(self) -> FieldIndex:
         index = self._index
         if index is None:
-            index = {name.lower(): value for name, value in self._lines}
-            if len(index) != len(self._lines):
-                index = _grouped(self._lines)
-            self._index = index
+            index = self._index = index_lines(self._lines)
         return index
 
     def __getitem__(self, name: str | bytes) -> str:
@@ -348,8 +354,11 @@ def check_trailers(init: HeadersInit) -> Headers:
     return trailers
 
 
-def _grouped(lines: list[tuple[bytes, bytes]]) -> dict[bytes, bytes | list[bytes]]:
-    """Return the index of lines among which some share a name."""
+def index_lines(lines: list[tuple[bytes, bytes]]) -> FieldIndex:
+    """Return the values of lines by their names."""
+    index: FieldIndex = {name.lower(): value for name, value in lines}
+    if len(index) == len(lines):
+        return index
     groups: dict[bytes, list[bytes]] = {}
     for name, value in lines:
         groups.setdefault(name.lower(), []).append(value)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import re
 import sys
-from typing import Final
+from typing import Any, Final
 
 import h11
 
@@ -26,8 +26,9 @@ from triohttp._values.message import RequestHead, ResponseHead
 from triohttp.errors import BodyTruncatedError, InvalidURLError, RemoteProtocolError
 
 from .chunked import ChunkedGate
-from .events import EndOfContent, Event, Role, Signal
+from .events import EndOfContent, Event, FieldLines, Role, Signal
 from .fields import SINGLETONS, examine_request, examine_response, says_close
+from .h1_short import PlainResponse, read_response
 from .strict import (
     MAX_BLANK_LINES,
     MAX_METHOD_BYTES,
@@ -120,6 +121,10 @@ class H1Receiver:
         "_scanner",
         "_scheme",
         "_switch_offered",
+        "_unseen",
+        "_unseen_content",
+        "_usual_fields",
+        "_usual_lines",
         "_version",
         "close_after",
         "close_delimited",
@@ -162,6 +167,10 @@ class H1Receiver:
         self._method = ""
         self._version = "1.1"
         self._heads = 0
+        self._unseen: tuple[str, str, FieldLines] | None = None
+        self._unseen_content = 0
+        self._usual_fields: FieldLines = []
+        self._usual_lines: bytes | None = None
 
     def _new_h11(self) -> h11.Connection:
         # Its own bound is of no use: it is only looked at when it wants more data. Ours come first.
@@ -292,6 +301,8 @@ class H1Receiver:
                         self._take(end)
                     if self.role is _SERVER:
                         return self._read_request(head, crlfs)
+                    if self._unseen is not None and (plain := read_response(head, crlfs - 2)) is not None:
+                        return self._take_plain_response(plain)
                     return self._read_response(head, crlfs)
         end = self._scan()
         if not end:
@@ -408,6 +419,8 @@ class H1Receiver:
     def _read_response(self, head: bytes, crlfs: int) -> ResponseHead:
         if head[9:12] == b"101" and not (self._switch_offered and self._outgoing is _OUTGOING_COMPLETE):
             refuse("unexpected-101", "101 without an upgrade that was asked for", received=len(head), detail=head[:80])
+        if self._unseen is not None:
+            self._catch_up()
         self._h11.receive_data(head)
         try:
             event = self._h11.next_event()
@@ -457,6 +470,28 @@ class H1Receiver:
                 self._persistent = False
         return ResponseHead(status, Headers.from_wire(lines), version.decode("ascii"))
 
+    def _take_plain_response(self, plain: PlainResponse) -> ResponseHead:
+        """Take what was read by the short way; h11 has not seen this cycle's request, nor will it see the response."""
+        status, lines, index, length, keep = plain
+        self._heads += 1
+        if not keep or self._blank_lines:
+            self._persistent = False
+        self._begin_content(_COUNTED, 0 if self._method == "HEAD" else length)
+        return ResponseHead(status, Headers.from_wire(lines, index))
+
+    def _catch_up(self) -> None:
+        """Show h11 the part of this cycle that went past it; from here on it sees everything."""
+        unseen, self._unseen = self._unseen, None
+        if unseen is None:
+            return
+        method, target, headers = unseen
+        self._h11.send(h11.Request(method=method, target=target, headers=headers))
+        if self._unseen_content:
+            content: Any = range(self._unseen_content)  # nobody looks at more than its length
+            self._h11.send_with_data_passthrough(h11.Data(data=content))
+        if self._outgoing is _OUTGOING_COMPLETE:
+            self._h11.send(h11.EndOfMessage())
+
     def _begin_content(self, incoming: Incoming, length: int | None) -> None:
         self._incoming = incoming
         self.incoming_length = length
@@ -468,7 +503,8 @@ class H1Receiver:
     def _next_counted(self) -> Event:
         left = self._content_left
         if not left:
-            self._h11.next_event()
+            if self._unseen is None:
+                self._h11.next_event()
             self._incoming = _COMPLETE
             return _END_OF_CONTENT
         pending = self._pending
@@ -476,8 +512,9 @@ class H1Receiver:
             return self._content_missing()
         self._expectation = False
         piece = self._take(min(left, len(pending), _PIECE_BYTES))
-        self._h11.receive_data(piece)
-        self._h11.next_event()
+        if self._unseen is None:
+            self._h11.receive_data(piece)
+            self._h11.next_event()
         self._content_left = left - len(piece)
         self._content_received += len(piece)
         return piece
