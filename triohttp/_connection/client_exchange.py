@@ -79,14 +79,22 @@ class ClientExchange:
             DisconnectedError: the server is gone.
             LocalProtocolError: the head cannot go on the wire.
         """
-        wire = self._connection.wire
-        async with self._connection.send_turn:
+        connection = self._connection
+        wire = connection.wire
+        turn = connection.send_turn
+        if turn.taken:  # by hand: a block costs 0.5 µs
+            await turn.take()
+        else:
+            turn.taken = True
+        try:
             data = wire.send_request(head.method, head.target, self._fields(head), len(content))
             if content:
                 data += wire.send_content(content)
             data += wire.send_end()
             self._request_over = True
             await self._transmit(data)
+        finally:
+            turn.give_back()
 
     async def begin(self, head: RequestHead, length: int | None) -> None:
         """Send the head of a request whose content follows; a ``length`` of None sends it chunked."""
@@ -120,7 +128,10 @@ class ClientExchange:
 
     def _fields(self, head: RequestHead) -> FieldLines:
         fields = head.headers.raw
-        return fields if "host" in head.headers else [(b"Host", head.authority.encode("ascii")), *fields]
+        for name, _ in fields:  # an index of the fields would cost more than this one question
+            if len(name) == 4 and name.lower() == b"host":
+                return fields
+        return [(b"Host", head.authority.encode("ascii")), *fields]
 
     async def _transmit(self, data: bytes) -> None:
         if not data:
@@ -156,8 +167,7 @@ class ClientExchange:
                 )
             self._heard = True
             if event.status >= 200 or event.status == 101:
-                wire = self._connection.wire
-                self._content = IncomingContent(self._event, wire.incoming_length)
+                self._content = self._begin_content()
                 return event
             interim += 1
             interim_bytes += sum(len(name) + len(value) + 4 for name, value in event.headers.raw)
@@ -172,6 +182,14 @@ class ClientExchange:
                 self.continue_received = True
             if on_interim is not None:
                 on_interim(event)
+
+    def _begin_content(self) -> IncomingContent:
+        wire = self._connection.wire
+        content = IncomingContent(self._event, wire.incoming_length)
+        whole = wire.take_whole_content()
+        if whole is not None:  # it came with the head: nobody has to ask for it piece by piece
+            content.fill(whole)
+        return content
 
     async def _event(self) -> Event:
         try:

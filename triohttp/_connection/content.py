@@ -98,6 +98,12 @@ class IncomingContent(trio.abc.ReceiveStream):
             self._pull = None
             raise
 
+    def fill(self, content: bytes) -> None:
+        """Take all of the content at once, which has come in already."""
+        self._rest = content
+        self.received = len(content)
+        self.end()
+
     def end(self, trailers: Headers | None = None) -> None:
         """Note that all of it has come; what was not handed out yet still is."""
         self.at_end = True

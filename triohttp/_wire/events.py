@@ -102,6 +102,13 @@ class Wire(Protocol):
         """
         ...
 
+    def take_whole_content(self) -> bytes | None:
+        """Return the content that a head has just announced, and end the message, when all of it has come in.
+
+        None otherwise, and whenever there is more to say about it: ``next_event`` tells it then, piece by piece.
+        """
+        ...
+
     def start_next_cycle(self) -> None:
         """Begin the next exchange; both messages of this one are complete."""
         ...

@@ -256,6 +256,16 @@ class H1Receiver:
             raise self._error.with_traceback(None)
         return _PAUSED
 
+    def take_whole_content(self) -> bytes | None:
+        """Return the content that a plain head has just announced, and end the message, when all of it has come in."""
+        left = self._content_left
+        if self._unseen is None or self._incoming is not _COUNTED or len(self._pending) < left:
+            return None
+        self._incoming = _COMPLETE
+        self._content_left = 0
+        self._content_received += left
+        return self._take(left) if left else b""
+
     def _fail(self, exc: RemoteProtocolError | BodyTruncatedError) -> None:
         if self.role is _CLIENT and isinstance(exc, RemoteProtocolError):
             exc.suggested_status = None
