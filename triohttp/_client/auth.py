@@ -36,10 +36,8 @@ class Auth(ABC):
     One may serve many calls at once. It cannot be pickled, so that its secrets do not end up where pickles do.
 
     Attributes:
-        needs_content: the request's content has to be bytes.
     """
 
-    needs_content = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"

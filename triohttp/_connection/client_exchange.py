@@ -227,7 +227,10 @@ class ClientExchange:
         When that is all of it, the connection may be used again although nobody wanted to read so far.
         """
         content = self._content
-        if content is None or content.at_end or content.error is not None:
+        if content is None or content.error is not None:
+            return
+        content.drop()
+        if content.at_end:
             return
         try:
             while isinstance(event := self._connection.wire.next_event(), bytes):
@@ -243,15 +246,16 @@ class ClientExchange:
 
     @property
     def complete(self) -> bool:
-        """Both messages are over."""
-        return self._request_over and self._content is not None and self._content.at_end
+        """Both messages are over, and the answer's content was taken by whoever wanted it."""
+        return self._request_over and self._content is not None and self._content.exhausted
 
     def close(self) -> None:
         """End this exchange now: the connection stays open only if it is reusable."""
         connection = self._connection
         connection.on_bytes = None
-        if not connection.reusable:
-            if self.complete and not connection.poisoned:
+        complete = self.complete
+        if not (complete and connection.reusable):
+            if complete and not connection.poisoned:
                 connection.close()
             else:
                 connection.abort()

@@ -104,6 +104,15 @@ class IncomingContent(trio.abc.ReceiveStream):
         self.received = len(content)
         self.end()
 
+    @property
+    def exhausted(self) -> bool:
+        """The end was seen and all of it handed out."""
+        return self.at_end and not self._rest
+
+    def drop(self) -> None:
+        """Throw away what has come in and was not handed out."""
+        self._rest = b""
+
     def end(self, trailers: Headers | None = None) -> None:
         """Note that all of it has come; what was not handed out yet still is."""
         self.at_end = True
