@@ -42,6 +42,8 @@ __all__ = ["Connection", "describe"]
 
 HEAD_READ_BYTES = 16 * 1024
 CONTENT_READ_BYTES = 64 * 1024
+BULK_READ_BYTES = 256 * 1024
+"""What is received at a time once there was more than CONTENT_READ_BYTES at a time; a large buffer costs a few µs."""
 LOOK_SECONDS = 0.05  # how long a handler runs before a stream without a watch is read ahead of time
 GOODBYE_SECONDS = 1.0
 
@@ -53,6 +55,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_bulk",
         "_left",
         "_unregister",
         "armed",
@@ -105,6 +108,7 @@ class Connection:
         self.scope = trio.CancelScope()
         self.cancel_reason: str | None = None
         self.poisoned = False
+        self._bulk = False  # the last receive was a full one
         self.watched = False
         self._unregister: Callable[[], None] | None = None
         self._left: trio.Event | None = None  # what a lingering close waits for once it reads no more
@@ -155,13 +159,14 @@ class Connection:
         wire = self.wire
         while (event := wire.next_event()) is Signal.NEED_DATA:
             try:
-                data = await self.transport.receive(CONTENT_READ_BYTES)
+                data = await self.transport.receive(BULK_READ_BYTES if self._bulk else CONTENT_READ_BYTES)
             except trio.BrokenResourceError as exc:
                 raise DisconnectedError("the peer reset the connection", phase="receive") from exc
             except Woken as woken:
                 raise trio.ClosedResourceError(f"this connection was closed: {woken.why}") from None
             if self.on_bytes is not None and data:
                 self.on_bytes(data)
+            self._bulk = len(data) >= CONTENT_READ_BYTES
             wire.receive(data)
         return event
 

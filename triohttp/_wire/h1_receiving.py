@@ -521,8 +521,10 @@ class H1Receiver:
         if not pending:
             return self._content_missing()
         self._expectation = False
-        piece = self._take(min(left, len(pending), _PIECE_BYTES))
-        if self._unseen is None:
+        if self._unseen is not None:
+            piece = self._take(min(left, len(pending)))
+        else:
+            piece = self._take(min(left, len(pending), _PIECE_BYTES))
             self._h11.receive_data(piece)
             self._h11.next_event()
         self._content_left = left - len(piece)
