@@ -1,7 +1,8 @@
 """Measure triohttp and its peers side by side: ``uv run --no-project python bench/run.py`` (all of it, or one part).
 
-Needs Linux, uv, wrk and (for ``client``) nginx; the Python peers are installed from PyPI into ``bench/.venv``. Tables
-go to standard output, progress to standard error, and both tables and single readings to ``bench/results/``.
+Needs Linux, uv, wrk and (for ``client`` and ``download``) nginx; the Python peers are installed from PyPI into
+``bench/.venv``. Tables go to standard output, progress to standard error, and both tables and single readings to
+``bench/results/``.
 What the figures mean stands in docs/explanation/performance.md.
 """
 
@@ -14,12 +15,13 @@ from pathlib import Path
 
 from harness.bursts import measure_bursts
 from harness.client import measure_clients
+from harness.download import measure_downloads
 from harness.environment import BENCH, environment_python, installed_versions
 from harness.fan_out import measure_fan_out
 from harness.hostile_head import measure_hostile_heads
 from harness.instructions import measure_instructions
 from harness.parts import measure_parts
-from harness.peers import CLIENTS, FAN_OUT, NEW_HEADS, OWN_SERVER, SERVERS, WEBSOCKETS, chosen
+from harness.peers import CLIENTS, DOWNLOADS, FAN_OUT, NEW_HEADS, OWN_SERVER, SERVERS, WEBSOCKETS, chosen
 from harness.report import Report, progress
 from harness.server import measure_servers
 from harness.websocket import measure_idle_websockets, measure_websockets
@@ -33,7 +35,13 @@ _BURST_SERVERS = "triohttp_app,uvicorn_h11_starlette,hypercorn_trio_starlette,ai
 _COUNTED_SERVERS = "triohttp_app,uvicorn_h11_starlette"
 _HOSTILE_SERVERS = "triohttp_app,aiohttp_web,uvicorn_h11_starlette,hypercorn_trio_starlette"
 _IDLE_SERVERS = "triohttp_websocket,websockets_trio,trio_websocket_echo,websockets_asyncio,aiohttp_websocket"
-_PEERS = {"client": CLIENTS, "websocket": WEBSOCKETS, "idle-websockets": WEBSOCKETS, "fan-out": FAN_OUT}
+_PEERS = {
+    "client": CLIENTS,
+    "download": DOWNLOADS,
+    "websocket": WEBSOCKETS,
+    "idle-websockets": WEBSOCKETS,
+    "fan-out": FAN_OUT,
+}
 
 
 def _arguments() -> argparse.Namespace:
@@ -58,6 +66,7 @@ def _arguments() -> argparse.Namespace:
         ("bursts", "first answers of 64 connections opened at once under load"),
         ("hostile-head", "an innocent request beside heads of 64 KiB of spaces"),
         ("client", "CPU of the client process a request, 1 and 50 at once, against nginx"),
+        ("download", "MB/s and memory of a client process that streams 100 MB from nginx"),
         ("websocket", "CPU of the server process an echoed message, of 64 B and of 16 KiB"),
         ("idle-websockets", "memory of the server process an idle WebSocket connection"),
         ("fan-out", "CPU of the server process a delivered event, one event to many subscribers"),
@@ -100,6 +109,9 @@ def measure(report: Report, python: Path, arguments: argparse.Namespace) -> None
         )
     if wanted in ("client", "all"):
         report.add(measure_clients(python, chosen(CLIENTS, peers), rounds=rounds, seconds=arguments.seconds or 2.0))
+    if wanted in ("download", "all"):
+        downloads = 1 if arguments.quick else 5
+        report.add(measure_downloads(python, chosen(DOWNLOADS, peers), rounds=rounds, downloads=downloads))
     if wanted in ("websocket", "all"):
         count = arguments.connections or _CONNECTIONS["websocket"]
         servers = chosen(WEBSOCKETS, peers)

@@ -1,55 +1,28 @@
-"""CPU time of the client process a request: short GETs from nginx over kept connections, 1 and 50 at once.
-
-nginx runs with a configuration of its own in a temporary folder, as one process in the foreground, and gives a fixed
-answer without touching a file.
-"""
+"""CPU time of the client process a request: short GETs from nginx over kept connections, 1 and 50 at once."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .environment import BENCH
 from .load import TARGET
+from .nginx import serving_nginx
 from .peers import OWN_CLIENT, Peer, turns
-from .processes import LOAD_CORE, MEASURED_CORE, free_port, pinned, running
+from .processes import MEASURED_CORE, pinned
 from .report import Figure, Table, progress, ratio
 
 __all__ = ["measure_clients"]
 
 _CONNECTIONS = (1, 50)
-_CONFIGURATION = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    keepalive_requests 1000000000;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{ default_type text/plain; return 200 "Hello, world!"; }}
-    }}
-}}
-"""
 
 
 def measure_clients(python: Path, peers: list[Peer], *, rounds: int, seconds: float) -> Table:
     """Run each client in turn, a fresh process a run, and return the figures."""
     figures = {(peer, count): Figure("µs CPU a request") for peer in peers for count in _CONNECTIONS}
     rates = {(peer, count): Figure("requests a second") for peer in peers for count in _CONNECTIONS}
-    with _nginx() as port:
+    with serving_nginx() as port:
         for number, peer in turns(peers, rounds):
             for count in _CONNECTIONS:
                 result = _run(python, peer, port, count, seconds)
@@ -86,16 +59,3 @@ def _run(python: Path, peer: Peer, port: int, connections: int, seconds: float) 
         raise RuntimeError(f"{' '.join(command)} ended with {finished.returncode}\n{finished.stderr[-4000:]}")
     result: dict[str, float] = json.loads(finished.stdout)
     return result
-
-
-@contextmanager
-def _nginx() -> Iterator[int]:
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if nginx is None:
-        raise SystemExit("bench: nginx is needed as the client's peer (apt-get install nginx)")
-    with tempfile.TemporaryDirectory(prefix="triohttp-bench-") as folder:
-        port = free_port()
-        configuration = Path(folder) / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(folder=folder, port=port))
-        with running([nginx, "-e", "stderr", "-p", folder, "-c", str(configuration)], port, core=LOAD_CORE):
-            yield port

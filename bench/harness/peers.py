@@ -12,9 +12,11 @@ from .processes import Program, free_port, running
 
 __all__ = [
     "CLIENTS",
+    "DOWNLOADS",
     "FAN_OUT",
     "NEW_HEADS",
     "OWN_CLIENT",
+    "OWN_DOWNLOAD",
     "OWN_FAN_OUT",
     "OWN_SERVER",
     "OWN_WEBSOCKET",
@@ -76,11 +78,19 @@ FAN_OUT = (
 )
 """Servers that hand every event that is POSTed to everybody who subscribed."""
 CLIENTS = (
+    Peer("trio_floor_client", "trio, raw socket, fixed request"),
     OWN_CLIENT,
     Peer("httpx_trio", "httpx on trio"),
     Peer("httpx2_trio", "httpx2 on trio"),
     Peer("aiohttp_client", "aiohttp (C parser, asyncio)"),
 )
+OWN_DOWNLOAD = Peer("triohttp_download", "triohttp")
+DOWNLOADS = (
+    OWN_DOWNLOAD,
+    Peer("httpx_download", "httpx on trio"),
+    Peer("aiohttp_download", "aiohttp (C parser, asyncio)"),
+)
+"""Clients that stream one large answer."""
 
 
 def chosen(peers: Sequence[Peer], keys: str | None) -> list[Peer]:

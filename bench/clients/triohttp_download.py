@@ -1,0 +1,25 @@
+"""triohttp's client, which streams a download."""
+
+from __future__ import annotations
+
+import trio
+from transfer import Transfer
+
+from triohttp import Client
+
+
+async def main(transfer: Transfer) -> None:
+    async with Client() as client:
+
+        async def download() -> int:
+            received = 0
+            async with client.stream("GET", transfer.url) as response:
+                async for piece in response.body:
+                    received += len(piece)
+            return received
+
+        await transfer.measure(download)
+
+
+if __name__ == "__main__":
+    trio.run(main, Transfer.from_arguments())
