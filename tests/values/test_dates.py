@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.http import http_date, parse_date
 
-from triohttp._values.dates import format_http_date, parse_cookie_date, parse_http_date
+from triohttp._values.dates import format_http_date, parse_cookie_date, parse_http_date, parse_retry_after
 
 MOMENT = 784111777.0  # the example of RFC 9110 §5.6.7
 
@@ -121,3 +121,31 @@ def test_what_is_no_date_of_a_cookie(text):
 def test_the_standard_library_agrees():
     """A third writer has the same text."""
     assert format_http_date(MOMENT) == email.utils.formatdate(MOMENT, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        ("007", 7),
+        ("9" * 400, 999999999999999999.0),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", 60),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", 60),
+        ("Sun Nov  6 08:50:37 1994", 60),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
+        ("Sun, 06 Nov 1994 08:48:37 GMT", 0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.5", None),
+        ("1, 2", None),
+        ("٣", None),
+        ("²", None),
+        ("soon", None),
+    ],
+)
+def test_how_long_to_wait(text, seconds):
+    """Seconds, or a date in any form; what is past means now, and nonsense nothing."""
+    assert parse_retry_after(text, MOMENT) == seconds

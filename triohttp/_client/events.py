@@ -12,22 +12,19 @@ from __future__ import annotations
 import logging
 import math
 import random
-import ssl
 import time
 from dataclasses import dataclass
 from types import TracebackType
 
 import trio
 
-from triohttp._values.dates import parse_http_date
+from triohttp._values.dates import parse_retry_after
 from triohttp._values.headers import Headers, HeadersInit
 from triohttp._wire.sse import MEDIA_TYPE, Event, EventDecoder
 from triohttp.errors import (
-    ClientClosedError,
     ContentError,
     InvalidHeaderError,
     StatusError,
-    TLSError,
     TransportError,
     TrioHTTPError,
     clip,
@@ -35,6 +32,7 @@ from triohttp.errors import (
 
 from .body import StreamedContent
 from .flow import Flow
+from .retry import may_pass
 from .stream import ClientResponseStream
 
 __all__ = ["EventReceiver", "EventsContext", "EventsSettings", "event_fields"]
@@ -204,13 +202,7 @@ class EventReceiver(trio.abc.ReceiveChannel[Event]):
 
     def _may_pass(self, exc: TransportError) -> bool:
         """Tell whether an error is reason to try again, and not to give up."""
-        if isinstance(exc, TLSError):
-            cause: BaseException | None = exc
-            while cause is not None:
-                if isinstance(cause, ssl.SSLCertVerificationError):
-                    return False
-                cause = cause.__cause__
-        return self._settings.reconnect and not isinstance(exc, ClientClosedError)
+        return self._settings.reconnect and may_pass(exc)
 
     def _lose(self, why: TrioHTTPError | str, retry_after: float = 0.0) -> None:
         """Decide when to connect again, and forget what was unfinished."""
@@ -365,10 +357,5 @@ def _go_on_from(headers: Headers, last_event_id: str | None) -> None:
 
 def _retry_after(headers: Headers) -> float:
     """Return the seconds that Retry-After asks for, an hour at most (RFC 9110 §10.2.3)."""
-    field = headers.get("retry-after", "")
-    if field.isascii() and field.isdigit():
-        seconds = float(field[:9])
-    else:
-        date = parse_http_date(field)
-        seconds = 0.0 if date is None else date - time.time()
-    return min(seconds, MOST_RETRY_AFTER_SECONDS)
+    seconds = parse_retry_after(headers.get("retry-after", ""), time.time())
+    return min(seconds or 0.0, MOST_RETRY_AFTER_SECONDS)

@@ -1,4 +1,4 @@
-"""Dates as HTTP writes them, to and from seconds since 1970 (RFC 9110 §5.6.7, RFC 6265 §5.1.1).
+"""Dates as HTTP writes them, to and from seconds since 1970 (RFC 9110 §5.6.7, §10.2.3, RFC 6265 §5.1.1).
 
 Rule 1: no clock and no locale; English names, UTC.
 Rule 2: reading is linear and answers None for what is no date, since a recipient then has to ignore the field.
@@ -11,7 +11,7 @@ import re
 import time
 from typing import Final
 
-__all__ = ["format_http_date", "parse_cookie_date", "parse_http_date"]
+__all__ = ["format_http_date", "parse_cookie_date", "parse_http_date", "parse_retry_after"]
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -34,6 +34,7 @@ _COOKIE_TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9
 _COOKIE_DAY: Final = re.compile(r"([0-9]{1,2})(?![0-9])")
 _COOKIE_YEAR: Final = re.compile(r"([0-9]{2,4})(?![0-9])")
 _MAX_COOKIE_DATE_LENGTH: Final = 256
+_MAX_SECONDS_LENGTH: Final = 18  # digits of a number of seconds that count: what is longer lasts for ever either way
 
 
 def format_http_date(unix_seconds: float) -> str:
@@ -68,6 +69,19 @@ def parse_http_date(text: str) -> float | None:
                 int(match["second"]),
             )
     return None
+
+
+def parse_retry_after(text: str, unix_seconds: float) -> float | None:
+    """Return how many seconds after ``unix_seconds`` a Retry-After asks to wait, None for what is none.
+
+    It is a number of seconds or a date; one that is past asks to wait for 0 s.
+
+    Source: RFC 9110 §10.2.3.
+    """
+    if text.isascii() and text.isdigit():
+        return float(text[:_MAX_SECONDS_LENGTH])
+    moment = parse_http_date(text)
+    return None if moment is None else max(moment - unix_seconds, 0.0)
 
 
 def parse_cookie_date(text: str) -> float | None:
