@@ -267,7 +267,7 @@ class WriteTimeout(InactivityError):
 
 
 class TotalTimeout(InactivityError):
-    """The whole exchange took longer than ``ClientTimeouts.total_seconds``."""
+    """The whole exchange took longer than ``ClientTimeouts.total_seconds``, or a call than its ``timeout``."""
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -195,12 +194,10 @@ def test_a_block_is_entered_once(served: Served) -> None:
 def test_a_block_that_was_forgotten_ends_and_complains(served: Served) -> None:
     """Entered by hand and dropped, it is closed when it is collected."""
     with SyncClient(served.url) as client:
-        block = client.stream("GET", "/endless")
-        answer = block.__enter__()
-        assert answer.status == 200
+        blocks = [client.stream("GET", "/endless")]
+        assert blocks[0].__enter__().status == 200
         with pytest.warns(ResourceWarning, match="never left"):
-            del block
-            gc.collect()
+            blocks.clear()
         assert served.left.wait(10)
 
 

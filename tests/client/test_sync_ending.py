@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -250,12 +249,11 @@ def test_a_crash_does_not_hide_the_exception_of_the_block() -> None:
 
 def test_a_client_that_was_forgotten_ends_and_complains(served: Served) -> None:
     """Dropped without being closed, it says so when it is collected, and its thread ends."""
-    client = SyncClient(served.url)
-    client.get("/hello")
+    clients = [SyncClient(served.url)]
+    clients[0].get("/hello")
     (thread,) = (thread for thread in threading.enumerate() if thread.name == "triohttp SyncClient")
     with pytest.warns(ResourceWarning, match="never closed"):
-        del client
-        gc.collect()
+        clients.clear()
     thread.join(10)
     assert not thread.is_alive()
 

@@ -62,6 +62,11 @@ class _Keeper(Generic[T]):
         self._error: BaseException | None = None
         self._swallowed: bool | None = None
 
+    @property
+    def kind(self) -> str:
+        """What is held open."""
+        return type(self._manager).__name__
+
     async def enter(self) -> T:
         """Return the value of the block, once it is entered.
 
@@ -154,6 +159,9 @@ class SyncBlock(Generic[T, S]):
         self._entered = False
         self._left = False
 
+    def __repr__(self) -> str:
+        return f"<SyncBlock around a {self._keeper.kind}>"
+
     def __enter__(self) -> S:
         if self._entered:
             raise RuntimeError("this block has been entered before: make a new one")
@@ -187,5 +195,5 @@ class SyncBlock(Generic[T, S]):
         if getattr(self, "_entered", False) and not self._left and self._portal.is_running():
             self._portal.send(self._keeper.cancel)
             warnings.warn(
-                f"the block of {self._keeper._manager!r} was never left", ResourceWarning, stacklevel=2, source=self
+                f"{self!r} was never left: use it in a `with` statement", ResourceWarning, stacklevel=2, source=self
             )

@@ -89,8 +89,8 @@ class SyncClient:
     ) -> None:
         try:
             self.close()
-        except BaseException:
-            if exc is None:
+        except BaseException as error:
+            if exc is None or error is not self._portal.error:
                 raise
 
     def close(self) -> None:
@@ -155,8 +155,7 @@ class SyncClient:
             check_type("timeouts", timeouts, ClientTimeouts)
             if seconds < timeouts.total_seconds:
                 options["timeouts"] = timeouts.replace(total_seconds=seconds)
-            timeout = seconds + LATE_SECONDS
-        return portal.call(self._client._flow(method, url, options).fetch, timeout)
+        return portal.call(self._client._flow(method, url, options).fetch, timeout, LATE_SECONDS)
 
     def get(self, url: str | URL, *, timeout: float | None = None, **options: Unpack[RequestOptions]) -> ClientResponse:
         """Return the complete answer to a GET; see ``request``."""

@@ -150,7 +150,7 @@ class Portal:
         if self._token is None or self._closed:
             self._start()
 
-    def call(self, run: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
+    def call(self, run: Callable[[], Awaitable[T]], timeout: float | None = None, late_seconds: float = 0.0) -> T:
         """Return what ``run`` gives, or raise what it raises, from a task of its own in the loop.
 
         Interrupted by a signal handler that raises (Ctrl-C), it cancels that task, waits for its end for a moment, and
@@ -158,6 +158,7 @@ class Portal:
 
         Args:
             timeout: seconds until the task is cancelled; None for no bound.
+            late_seconds: how much longer it is waited for, when it knows its timeout and will end by itself.
         Raises:
             ClientClosedError: the loop is over, or ended meanwhile.
             RuntimeError: as ``check``.
@@ -169,7 +170,7 @@ class Portal:
         job = _Job(run)
         try:
             self._post(job)
-            in_time = job.wait(seconds)
+            in_time = job.wait(seconds + late_seconds)
         except BaseException:
             self._cancel(job)
             raise
