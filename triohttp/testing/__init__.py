@@ -1,4 +1,4 @@
-"""Everything for testing programs that use triohttp: an in-process network, faults, sweeps and a leak check."""
+"""Everything for testing programs that use triohttp: an in-process network, mocks, faults, sweeps and a leak check."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from .certificates import CertificateAuthority
 from .faults import BlackHole, Clog, Cut, Delay, Dribble, Fault, FaultyOrigin, FaultyStream
 from .in_process import InProcessServer, open_error_trap, open_in_process
 from .leaks import LeakError, no_leaks
+from .mock import MockAnswer, MockCall, MockError, MockRoute, MockServer
 from .raw import RawConnection, RawInterim, RawRequest, RawResponse
 from .scripted import ScriptedServer, open_scripted
 from .streams import MemoryListener, MemoryStream, end_sending, memory_stream_pair, reset_stream
@@ -27,6 +28,11 @@ __all__ = [
     "LeakError",
     "MemoryListener",
     "MemoryStream",
+    "MockAnswer",
+    "MockCall",
+    "MockError",
+    "MockRoute",
+    "MockServer",
     "RawConnection",
     "RawInterim",
     "RawRequest",

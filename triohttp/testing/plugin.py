@@ -1,4 +1,4 @@
-"""The pytest plugin: ``triohttp_server`` and ``triohttp_client``.
+"""The pytest plugin: ``triohttp_server``, ``triohttp_client`` and ``triohttp_mock``.
 
 Rule 1: it is loaded into every run of pytest where triohttp is installed, so it does nothing until a fixture is used.
 Rule 2: pytest-trio runs the fixtures; without it nothing here breaks, and only a test that asks for them fails.
@@ -6,15 +6,16 @@ Rule 2: pytest-trio runs the fixtures; without it nothing here breaks, and only 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from .factories import ClientFactory, ServerFactory
+    from .mock import MockServer
 
-__all__ = ["triohttp_client", "triohttp_server"]
+__all__ = ["triohttp_client", "triohttp_mock", "triohttp_server"]
 
 
 @pytest.fixture
@@ -33,3 +34,12 @@ async def triohttp_client() -> AsyncIterator[ClientFactory]:
 
     async with open_client_factory() as factory:
         yield factory
+
+
+@pytest.fixture
+def triohttp_mock() -> Iterator[MockServer]:
+    """Answer in the place of all servers: ``Client(hop_middleware=[triohttp_mock])``; pytest-trio is not needed."""
+    from .mock import MockServer
+
+    with MockServer() as mock:
+        yield mock
