@@ -14,8 +14,8 @@ import pytest
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 PUBLIC_MODULES = [
-    "triohttp", "triohttp.errors", "triohttp.lowlevel", "triohttp.testing", "triohttp.integrations.oauth",
-    "triohttp.integrations.redis",
+    "triohttp", "triohttp.errors", "triohttp.lowlevel", "triohttp.testing", "triohttp.har",
+    "triohttp.integrations.oauth", "triohttp.integrations.redis",
 ]  # fmt: skip
 
 

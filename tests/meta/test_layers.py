@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "_client": WIRES | {"_connection", "_channels"},
     "_app": VALUES | {"_channels"},
     "middleware": PUBLIC,
+    "har": PUBLIC,
     "servlets": PUBLIC,
     "integrations": PUBLIC,
     "testing": PUBLIC,
@@ -161,8 +162,8 @@ def test_only_the_wire_speaks_h11() -> None:
 
 
 def test_what_stands_on_the_public_names_uses_only_them() -> None:
-    """Testing, integrations, servlets and the command line import documented names, as a user would."""
-    above = {"testing", "integrations", "servlets", "middleware", "_cli"}
+    """Testing, archives, integrations, servlets and the command line import documented names, as a user would."""
+    above = {"testing", "har", "integrations", "servlets", "middleware", "_cli"}
     wrong = [
         str(one)
         for one in IMPORTS
