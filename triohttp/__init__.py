@@ -95,6 +95,9 @@ from triohttp._client.chain import Send as Send
 from triohttp._client.client import Client as Client
 from triohttp._client.digest import DigestAuth as DigestAuth
 from triohttp._client.events import EventReceiver as EventReceiver
+from triohttp._client.fan_out import MapContext as MapContext
+from triohttp._client.fan_out import MapItem as MapItem
+from triohttp._client.fan_out import MapResults as MapResults
 from triohttp._client.links import Link as Link
 from triohttp._client.multipart_content import FileInit as FileInit
 from triohttp._client.multipart_content import FilePart as FilePart
@@ -125,8 +128,17 @@ from triohttp._client.resolve import ResolveInit as ResolveInit
 from triohttp._client.resolve import public_addresses as public_addresses
 from triohttp._client.response import ClientAnswer as ClientAnswer
 from triohttp._client.response import ClientResponse as ClientResponse
+from triohttp._client.retry import retry as retry
 from triohttp._client.stream import ClientResponseStream as ClientResponseStream
 from triohttp._client.stream import Upgraded as Upgraded
+from triohttp._client.sync_channels import SyncEventReceiver as SyncEventReceiver
+from triohttp._client.sync_channels import SyncMessageChunks as SyncMessageChunks
+from triohttp._client.sync_channels import SyncWebSocket as SyncWebSocket
+from triohttp._client.sync_client import SyncClient as SyncClient
+from triohttp._client.sync_streams import SyncClientResponseStream as SyncClientResponseStream
+from triohttp._client.sync_streams import SyncContent as SyncContent
+from triohttp._client.sync_streams import SyncEventReader as SyncEventReader
+from triohttp._client.sync_streams import SyncLineReader as SyncLineReader
 from triohttp._client.tls import Certificate as Certificate
 from triohttp._server.serve import open_server as open_server
 from triohttp._server.serve import serve as serve

@@ -34,10 +34,7 @@ class Auth(ABC):
     """A way to prove to a server who asks; a subclass says how.
 
     One may serve many calls at once. It cannot be pickled, so that its secrets do not end up where pickles do.
-
-    Attributes:
     """
-
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"

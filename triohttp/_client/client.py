@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import ssl
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -33,6 +33,7 @@ from .call import Call
 from .cookie_jar import CookieJar
 from .dial import Dialer
 from .events import EventReceiver, EventsContext, EventsSettings, event_fields
+from .fan_out import ItemT, MapContext, hedge
 from .flow import Flow
 from .observers import Observers
 from .options import ClientOptions, DerivedOptions, RequestOptions, check_options, check_type
@@ -287,6 +288,45 @@ class Client:
         Args and Raises: as ``request``; errors of the request itself are raised at once.
         """
         return StreamContext(self._flow(method, url, options))
+
+    async def hedge(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        after_seconds: float,
+        attempts: int = 2,
+        idempotent: bool | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ClientResponse:
+        """Return the first good answer to a request that is sent again when it takes long.
+
+        The others are cancelled then. A good answer is one that is neither 429 nor 5xx; where there is none, the first
+        answer is returned, or the first error raised.
+
+        Args:
+            method, url, options: as for ``request``; content must be bytes, text, JSON or a form.
+            after_seconds: without an answer, until it is sent once more; at once when an attempt fails.
+            attempts: how often it is sent at most.
+            idempotent: whether it may be sent twice; None means what its method says, or an Idempotency-Key.
+        Cancellation: fatal.
+        Raises:
+            LocalProtocolError: ``hedge``: it may not be sent twice; nothing was sent.
+        """
+        flow = self._flow(method, url, options)
+        return await hedge(flow, after_seconds=after_seconds, attempts=attempts, idempotent=idempotent)
+
+    def map(
+        self, requests: Iterable[ItemT] | AsyncIterable[ItemT], *, limit: int, fail_fast: bool = False
+    ) -> MapContext[ItemT]:
+        """Return an async context manager whose value is a ``MapResults``: the answers to many requests, as they come.
+
+        Args:
+            requests: URLs, or tuples of method, URL and options; they are taken as there is room for them.
+            limit: how many are under way, or answered and not taken, at a time.
+            fail_fast: raise the first error, and cancel the rest, instead of giving it out as an outcome.
+        """
+        return MapContext(self, requests, limit=limit, fail_fast=fail_fast)
 
     def upgrade(self, protocol: str, url: str | URL, **options: Unpack[RequestOptions]) -> UpgradeContext:
         """Return an async context manager whose value is an ``Upgraded``: the raw stream after 101.

@@ -38,7 +38,7 @@ from .retry import is_repeatable
 if TYPE_CHECKING:
     from .client import Client
 
-__all__ = ["MapContext", "MapItem", "MapResults", "hedge"]
+__all__ = ["ItemT", "MapContext", "MapItem", "MapResults", "hedge"]
 
 BUSY = 429
 
