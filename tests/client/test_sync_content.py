@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from threaded_server import serve_in_thread
 
-from triohttp import App, Request, Response
+from triohttp import App, FilePart, Request, Response
 from triohttp._client.sync_client import SyncClient
-from triohttp.errors import ClientClosedError, TotalTimeout
+from triohttp.errors import ClientClosedError, RedirectError, TotalTimeout
 
 
 @pytest.fixture
@@ -21,6 +21,11 @@ def url() -> Iterator[str]:
     @app.post("/echo")
     async def echo(request: Request) -> Response:
         return Response.text((await request.read()).decode())
+
+    @app.post("/again")
+    async def again(request: Request) -> Response:
+        await request.read()
+        return Response.redirect("/echo", status=307)
 
     @app.post("/refuse")
     async def refuse(request: Request) -> Response:
@@ -168,6 +173,38 @@ def test_a_streamed_answer_may_have_an_upload_beside_it(url: str) -> None:
         with pytest.raises(LookupError):
             with client.stream("POST", "/echo", content=Source(b"one ", LookupError())) as answer:
                 answer.read()
+
+
+@pytest.mark.parametrize("how", ["bare", "pair", "part", "pairs"])
+def test_files_of_a_form_may_be_iterables(url: str, how: str) -> None:
+    """Each is stepped in threads and closed, however it is given; the rest of the form stays as it is."""
+    source = Source(b"one ", b"two")
+    part = FilePart(source, filename="name", media_type="text/plain", headers={"x-part": "7"})
+    files = {"bare": {"f": source}, "pair": {"f": ("name", source)}, "part": {"f": part}, "pairs": iter([("f", part)])}
+    with SyncClient(url) as client:
+        text = client.post("/echo", files=files[how], form={"g": "h"}).text
+    assert "one two" in text
+    assert ("x-part: 7" in text) == (how in ("part", "pairs"))
+    assert part.content is source
+    assert source.closed == 1
+    assert "triohttp SyncClient" not in source.threads
+
+
+def test_what_can_be_read_again_is_sent_again(url: str) -> None:
+    """After a redirect that asks for the content once more, as far as it begins at the beginning again."""
+    with SyncClient(url) as client:
+        assert client.post("/again", content=Repeatable()).text == "one two"
+        with pytest.raises(RedirectError, match="only once"):
+            client.post("/again", content=iter([b"one ", b"two"]))
+
+
+@pytest.mark.parametrize(
+    "options", [{"files": "text"}, {"files": {"f": ("name",)}}, {"files": [1]}, {"auth": str}, {"content": {"a": 1}}]
+)
+def test_what_is_none_of_these_is_refused_as_by_the_client(url: str, options: dict[str, object]) -> None:
+    """Mistakes are told by the same errors."""
+    with SyncClient(url) as client, pytest.raises(TypeError):
+        client.post("/echo", **options)  # type: ignore[arg-type]  # the mistakes that it is about
 
 
 def test_progress_is_told(url: str) -> None:

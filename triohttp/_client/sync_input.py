@@ -11,6 +11,7 @@ Rule 4: other callbacks, which trio calls and does not await, are not touched: t
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import threading
@@ -21,6 +22,7 @@ import trio
 
 from .auth import Auth, AuthInit
 from .body import ContentInit
+from .multipart_content import FileInit, FilePart, FilesInit
 from .options import DerivedOptions, RequestOptions
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ def adapt_request(options: R) -> R:
     """Change the options of one call; return them."""
     if "content" in options:
         options["content"] = _adapt_content(options["content"])
+    if "files" in options:
+        options["files"] = _adapt_files(options["files"])
     if "auth" in options:
         auth = options["auth"]
         options["auth"] = None if auth is None else _adapt_auth(auth)
@@ -97,7 +101,7 @@ def adapt_defaults(options: D) -> D:
 
 
 def _adapt_auth(auth: AuthInit) -> AuthInit:
-    if isinstance(auth, Auth) or not callable(auth) or inspect.iscoroutinefunction(auth):
+    if isinstance(auth, (Auth, type)) or not callable(auth) or inspect.iscoroutinefunction(auth):
         return auth
     function = auth
 
@@ -123,8 +127,31 @@ def _adapt_content(content: ContentInit) -> ContentInit:
     if not isinstance(source, Iterable) or hasattr(source, "read"):
         return content
     if hasattr(source, "__next__") or hasattr(source, "close"):
-        return _Stepper(source)
-    return _Repeatable(source)
+        return IteratorInThreads(source)
+    return IterableInThreads(source)
+
+
+def _adapt_files(files: FilesInit) -> FilesInit:
+    pairs: object = files.items() if isinstance(files, Mapping) else files  # whatever the annotation says
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        return files  # which is an error, and told by whoever builds the request
+    found: list[Any] = []
+    for pair in pairs:
+        if isinstance(pair, tuple) and len(pair) == 2:
+            pair = (pair[0], _adapt_file(pair[1]))
+        found.append(pair)
+    return found
+
+
+def _adapt_file(file: FileInit) -> FileInit:
+    if isinstance(file, FilePart):
+        adapted = copy.copy(file)
+        adapted.content = _adapt_content(file.content)
+        return adapted
+    if isinstance(file, tuple):
+        parts: tuple[Any, ...] = file
+        return cast("FileInit", (*parts[:1], *map(_adapt_content, parts[1:2]), *parts[2:]))
+    return _adapt_content(file)
 
 
 def _limiter() -> trio.CapacityLimiter:
@@ -135,7 +162,7 @@ def _limiter() -> trio.CapacityLimiter:
     return trio.CapacityLimiter(1)
 
 
-class _Repeatable:
+class IterableInThreads:
     """An iterable whose iterators begin at the beginning, each stepped in threads."""
 
     __slots__ = ("_source",)
@@ -143,11 +170,11 @@ class _Repeatable:
     def __init__(self, source: Iterable[bytes]) -> None:
         self._source = source
 
-    def __aiter__(self) -> _Stepper:
-        return _Stepper(self._source)
+    def __aiter__(self) -> IteratorInThreads:
+        return IteratorInThreads(self._source)
 
 
-class _Stepper:
+class IteratorInThreads:
     """An iterator over an iterable, stepped in threads."""
 
     __slots__ = ("_closed", "_iterator", "_limiter", "_mutex", "_source", "_stepping")
@@ -159,9 +186,6 @@ class _Stepper:
         self._mutex = threading.Lock()
         self._stepping = False
         self._closed = False
-
-    def __repr__(self) -> str:
-        return f"<{type(self._source).__name__} in threads>"
 
     def __aiter__(self) -> Self:
         return self
