@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 import threading
@@ -160,6 +161,16 @@ async def test_a_worker_thread_of_trio_may_use_it() -> None:
             client.get("http://127.0.0.1:1/")
 
     await trio.to_thread.run_sync(work)
+
+
+def test_it_works_inside_of_asyncio(url: str) -> None:
+    """It holds up that loop, as whatever blocks does, but a cell of a notebook runs in one and may use it."""
+
+    async def main() -> str:
+        with SyncClient(url) as client:
+            return client.get("/hello").text
+
+    assert asyncio.run(main()) == "hello"
 
 
 def test_it_refuses_its_own_thread(url: str) -> None:

@@ -22,7 +22,7 @@ import os
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar, TypeVarTuple, cast
+from typing import Final, Generic, TypeVar, cast
 
 import trio
 
@@ -42,19 +42,19 @@ EXIT_SECONDS = 0.5
 """How long the end of the interpreter waits for a client that nobody has closed."""
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 _NOTHING: Final = object()
 
 
 class _Job(Generic[T]):
     """One call on its way. All but ``wait`` and ``result`` happens in the loop's thread, or after it."""
 
-    __slots__ = ("_lock", "_value", "cancelled", "context", "done", "error", "run", "scope")
+    __slots__ = ("_lock", "_value", "begun", "cancelled", "context", "done", "error", "run", "scope")
 
     def __init__(self, run: Callable[[], Awaitable[T]]) -> None:
         self.run = run
         self.context = contextvars.copy_context()
         self.scope: trio.CancelScope | None = None
+        self.begun = False
         self.cancelled = False
         self.done = False
         self.error: BaseException | None = None
@@ -259,7 +259,7 @@ class Portal:
 
     def _cancel(self, job: _Job[T]) -> None:
         if job in self._jobs:
-            self.send(job.cancel)
+            self.send(lambda: self._end(job))
             job.wait(CANCEL_SECONDS)
 
     # -- the loop's side -----------------------------------------------------------------------------------------------
@@ -291,10 +291,17 @@ class Portal:
 
     def _begin(self, job: _Job[object]) -> None:
         assert self.nursery is not None
+        job.begun = True
         try:
             job.context.run(self.nursery.start_soon, self._work, job)
         except RuntimeError:  # the nursery is closed: the job is told at the end of the loop
             pass
+
+    def _end(self, job: _Job[T]) -> None:
+        job.cancel()
+        if not job.begun:  # callbacks keep their order: it was interrupted before it was posted
+            self._jobs.discard(cast("_Job[object]", job))
+            job.finish()
 
     async def _work(self, job: _Job[object]) -> None:
         value: object = _NOTHING
