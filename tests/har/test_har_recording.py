@@ -231,14 +231,17 @@ async def test_content_of_requests(tmp_path: Path, options: Any, posted: dict[st
 
 
 async def test_streamed_uploads_go_out_unrecorded(tmp_path: Path) -> None:
-    """Content that comes piece by piece goes on as it comes; the archive says that it is not in it."""
+    """Content that comes piece by piece goes on as it comes; the archive says how much it was."""
+    told: list[tuple[int, int | None]] = []
 
     async def use(client: Client) -> None:
-        assert (await client.post("/echo", content=[b"ab", b"c"])).content == b"abc"
+        response = await client.post("/echo", content=[b"ab", b"c"], on_upload=lambda *counts: told.append(counts))
+        assert (response.content, told[-1]) == (b"abc", (3, 3))
 
     [entry] = await record(tmp_path / "a.har", use)
     assert entry["request"]["postData"]["comment"] == "streamed content is not recorded"
     assert "text" not in entry["request"]["postData"]
+    assert entry["request"]["bodySize"] == 3
 
 
 async def test_secrets_are_masked(tmp_path: Path) -> None:

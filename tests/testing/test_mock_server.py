@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from triohttp import URL, Client, ClientAnswer, ClientRequest, ClientResponse, ClientTimeouts, Send
-from triohttp.errors import BodyTooLargeError, ConnectError, HeadTimeout, TotalTimeout
+from triohttp.errors import BodyTooLargeError, ConnectError, HeadTimeout, RedirectError, TotalTimeout
 from triohttp.testing import MockAnswer, MockError, MockServer
 
 API = "https://api.test"
@@ -302,7 +303,21 @@ async def test_streamed_content_is_closed_and_counted() -> None:
             await client.post("/", content=pieces(), on_upload=lambda done, total: progress.append((done, total)))
             await client.post("/", content=b"whole", on_upload=lambda done, total: progress.append((done, total)))
     assert (mock.calls[0].content, closed) == (b"abcde", [True])
-    assert progress == [(3, None), (5, None), (5, 5)]
+    assert progress == [(0, None), (3, None), (5, None), (5, 5), (5, 5)]
+
+
+async def test_content_that_goes_out_again(tmp_path: Path) -> None:
+    """A file is read anew for each request that it is a part of; what can be read once only is an error, as ever."""
+    path = tmp_path / "upload"
+    path.write_bytes(b"abc")
+    with MockServer(API) as mock:
+        mock.add("PUT", "/old", MockAnswer(308, {"Location": "/new"}))
+        mock.add("PUT", "/new", MockAnswer(201))
+        async with client_of(mock) as client:
+            assert (await client.put("/old", content=path)).status == 201
+            with pytest.raises(RedirectError, match="read only once"):
+                await client.put("/old", content=iter([b"abc"]))
+    assert [call.content for call in mock.calls] == [b"abc"] * 3
 
 
 async def test_streamed_content_is_bounded() -> None:

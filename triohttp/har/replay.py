@@ -167,10 +167,10 @@ async def _digest_content(request: ClientRequest) -> bytes:
     content = request.content
     if isinstance(content, bytes):
         return sha256(content).digest()
-    if content.started:
-        content.rewind()
+    content.rewind()
     digest = sha256()
     try:
+        await content.measure()
         while (piece := await content.next_piece()) is not None:
             digest.update(piece)
             if not content.blocks:  # nothing has yielded, and it may go on for long

@@ -327,10 +327,13 @@ class MockServer:
             if content and request.on_upload is not None:
                 request.on_upload(len(content), len(content))
             return content
-        if content.started:
-            content.rewind()
+        content.rewind()
         data = bytearray()
+        told = request.on_upload
         try:
+            await content.measure()
+            if told is not None:
+                told(0, content.length)
             while (piece := await content.next_piece()) is not None:
                 data += piece
                 if len(data) > self._max_content_bytes:
@@ -339,10 +342,12 @@ class MockServer:
                         limit="max_content_bytes",
                         bound=self._max_content_bytes,
                     )
-                if request.on_upload is not None:
-                    request.on_upload(len(data), content.length)
+                if told is not None:
+                    told(len(data), content.length)
                 if not content.blocks:  # nothing has yielded, and it may go on for long
                     await trio.lowlevel.checkpoint()
+            if told is not None and content.length is None:
+                told(len(data), len(data))
         finally:
             await content.aclose()
         return bytes(data)
