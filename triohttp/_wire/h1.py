@@ -1,7 +1,8 @@
 """The HTTP/1.1 wire, for either role: one h11.Connection with a guard in front of it (RFC 9112).
 
-What is received goes through h1_receiving.py. What is sent goes through h11 as it is, but for chunks of an answer: h11
-keeps the states of both ends and refuses what is out of order; this file decides the framing.
+What is received goes through h1_receiving.py. What is sent goes through h11 as it is, but for chunks of an answer and
+for plain requests (h1_short.py): h11 keeps the states of both ends and refuses what is out of order; this file decides
+the framing.
 
 Rule 1: no awaiting, no clock, no sockets; bytes in, events out.
 Rule 2: framing fields, ``Connection: close`` and the reason phrase are ours, never a caller's.

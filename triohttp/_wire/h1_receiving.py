@@ -2,7 +2,7 @@
 
 Bytes received wait in ``_pending``. h11 gets exactly one head at a time, after the guard has passed it, and content in
 pieces of at most 64 KiB, chunked content through a gate of its own; so h11 never holds a byte that belongs to the next
-message, and never sees what it reads differently from us.
+message, and never sees what it reads differently from us. A client's plain exchanges go past it (h1_short.py).
 
 Rule 1: what h11 accepts and we refuse lives in strict.py, fields.py, target.py and chunked.py. The two head readers
 below only recognise ordinary heads, in one loop over the fields; a doubt is settled by ``fields.examine_…``.
