@@ -56,7 +56,7 @@ def test_a_response_is_the_same_by_both_ways(data: bytes, method: str, places: l
 
 NAMES = st.sampled_from([b"Content-Length", b"content-length", b"Connection", b"Transfer-Encoding", b"Set-Cookie"])
 VALUES = st.sampled_from(
-    [b"5", b" 5", b"\t5 ", b"+5", b"5, 5", b"0", b"", b" ", b"1" * 19, b"close", b"a, Close", b"chunked", b"\xff"]
+    [b"5", b" 5", b"\t5 ", b"+5", b"5, 5", b"", b" ", b"1" * 20, b"x ", b"close", b"a, Close", b"chunked", b"\xff"]
 )
 STATUS_LINES = st.sampled_from(
     [
@@ -96,6 +96,7 @@ def test_framing_is_the_same_by_both_ways(start: bytes, fields: FieldLines, meth
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nset-cookie: b\r\ncontent-length:\t5\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nETag:\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ],
 )
 def test_ordinary_heads_go_the_short_way(head: bytes) -> None:
@@ -120,7 +121,8 @@ def test_ordinary_heads_go_the_short_way(head: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5 \r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: a \r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000000000\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n folded\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 5\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"N" * 257 + b": x\r\nContent-Length: 5\r\n\r\n",
@@ -245,6 +247,27 @@ def test_h11_learns_of_content_that_went_past_it(sent_first: int) -> None:
     assert wire.send_content(b"hello"[sent_first:]) == b"hello"[sent_first:]
     assert wire.send_end() == b""
     assert wire._h11.our_state is h11.DONE
+
+
+@given(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.sampled_from([b"", b";a=b"])), max_size=80),
+    st.sampled_from([b"", b"T: 1\r\nt:\t2 \r\nE:\r\n"]),
+    st.sampled_from([b"", b"X"]),
+    st.lists(st.integers(0, 5000), max_size=8),
+)
+@settings(max_examples=200, deadline=None)
+def test_chunks_are_the_same_by_both_ways(
+    chunks: list[tuple[bytes, bytes]], trailers: bytes, wrong: bytes, places: list[int]
+) -> None:
+    """Content, trailers and errors, whatever the chunks and wherever they are cut."""
+    encoded = b"".join(b"%x%b\r\n%b\r\n" % (len(data), extension, data) for data, extension in chunks)
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + encoded + wrong + b"0\r\n" + trailers + b"\r\n"
+    short, long = client(), client(AllTheWay)
+    ask(short, "GET")
+    ask(long, "GET")
+    pieces = cut(data, places)
+    assert read(short, pieces) == read(long, pieces)
+    assert state(short) == state(long)
 
 
 def test_whole_content_is_taken_at_once() -> None:

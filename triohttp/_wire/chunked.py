@@ -46,19 +46,34 @@ class ChunkedGate:
 
     Attributes:
         announced: the sizes of all chunks begun so far together, in bytes.
-        over: the whole message has been let through.
+        spans: where content lies in the bytes that were let through last, as pairs of start and stop.
     """
 
-    __slots__ = ("_data_left", "_extension_bytes", "_framing_bytes", "_limits", "_part", "_trailers", "announced")
+    __slots__ = (
+        "_data_left",
+        "_extension_bytes",
+        "_framing_bytes",
+        "_limits",
+        "_part",
+        "_trailers",
+        "announced",
+        "spans",
+    )
 
     def __init__(self, limits: WireLimits) -> None:
         self.announced = 0
+        self.spans: list[tuple[int, int]] = []
         self._limits = limits
         self._part = _Part.SIZE_LINE
         self._data_left = 0
         self._extension_bytes = 0
         self._framing_bytes = 0
         self._trailers = TrailerScanner(limits)
+
+    @property
+    def over(self) -> bool:
+        """The trailer section, the last of the message, was let through, by itself."""
+        return self._part is _Part.OVER
 
     def admit(self, data: bytes | bytearray) -> int:
         """Return how many bytes from the front of ``data`` may go on now; they must be gone at the next call.
@@ -70,10 +85,12 @@ class ChunkedGate:
         """
         position = 0
         chunks = 0
+        self.spans = spans = []
         while position < min(len(data), _WINDOW_BYTES) and chunks < _WINDOW_CHUNKS:
             if self._part is _Part.DATA:
                 step = min(self._data_left, len(data) - position, _WINDOW_BYTES - position)
                 self._data_left -= step
+                spans.append((position, position + step))
                 if not self._data_left:
                     self._part = _Part.DATA_END
                     chunks += 1

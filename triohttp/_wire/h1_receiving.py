@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import re
 import sys
-from typing import Any, Final
+from typing import Final
 
 import h11
 
@@ -28,7 +28,7 @@ from triohttp.errors import BodyTruncatedError, InvalidURLError, RemoteProtocolE
 from .chunked import ChunkedGate
 from .events import EndOfContent, Event, FieldLines, Role, Signal
 from .fields import SINGLETONS, examine_request, examine_response, says_close
-from .h1_short import PlainResponse, read_response
+from .h1_short import PlainRequest, PlainResponse, read_response, read_trailers, replay_request
 from .strict import (
     MAX_BLANK_LINES,
     MAX_METHOD_BYTES,
@@ -167,7 +167,7 @@ class H1Receiver:
         self._method = ""
         self._version = "1.1"
         self._heads = 0
-        self._unseen: tuple[str, str, FieldLines] | None = None
+        self._unseen: PlainRequest | None = None
         self._unseen_content = 0
         self._usual_fields: FieldLines = []
         self._usual_lines: bytes | None = None
@@ -486,21 +486,16 @@ class H1Receiver:
         self._heads += 1
         if not keep or self._blank_lines:
             self._persistent = False
-        self._begin_content(_COUNTED, 0 if self._method == "HEAD" else length)
+        if self._method == "HEAD":
+            length = 0
+        self._begin_content(_CHUNKED if length is None else _COUNTED, length)
         return ResponseHead(status, Headers.from_wire(lines, index))
 
     def _catch_up(self) -> None:
         """Show h11 the part of this cycle that went past it; from here on it sees everything."""
         unseen, self._unseen = self._unseen, None
-        if unseen is None:
-            return
-        method, target, headers = unseen
-        self._h11.send(h11.Request(method=method, target=target, headers=headers))
-        if self._unseen_content:
-            content: Any = range(self._unseen_content)  # nobody looks at more than its length
-            self._h11.send_with_data_passthrough(h11.Data(data=content))
-        if self._outgoing is _OUTGOING_COMPLETE:
-            self._h11.send(h11.EndOfMessage())
+        if unseen is not None:
+            replay_request(self._h11, unseen, self._unseen_content, over=self._outgoing is _OUTGOING_COMPLETE)
 
     def _begin_content(self, incoming: Incoming, length: int | None) -> None:
         self._incoming = incoming
@@ -534,6 +529,8 @@ class H1Receiver:
     def _next_chunked(self) -> Event:
         gate = self._gate
         assert gate is not None
+        if self._unseen is not None:
+            return self._next_chunked_past_h11(gate)
         pieces: list[bytes] = []
         while self._end is None:
             count = gate.admit(self._pending)
@@ -555,6 +552,19 @@ class H1Receiver:
                 return data
         self._incoming = _COMPLETE
         return self._end
+
+    def _next_chunked_past_h11(self, gate: ChunkedGate) -> Event:
+        while count := gate.admit(self._pending):
+            taken = self._take(count)
+            if gate.over:
+                self._incoming = _COMPLETE
+                trailers = read_trailers(taken)
+                return EndOfContent(Headers.from_wire(trailers)) if trailers else _END_OF_CONTENT
+            if gate.spans:
+                data = b"".join([taken[start:stop] for start, stop in gate.spans])
+                self._content_received += len(data)
+                return data
+        return self._content_missing()
 
     def _next_until_end(self) -> Event:
         pending = self._pending

@@ -1,7 +1,7 @@
 """Plain heads of HTTP/1.1, read and written without h11, which takes ten times as long for one.
 
 What is plain: a request head whose fields have nothing to do with framing, and the head of a final response of HTTP/1.1
-whose content has a stated length, or that has none. docs/decisions/0014 says more.
+whose content has a stated length, is chunked, or that has none. docs/decisions/0014 says more.
 
 Rule 1: whatever is not plain, be it good or bad, is None here and left to h11, which then sees all of it; a property
         test holds that both ways make the same of every head.
@@ -13,17 +13,29 @@ Rule 3: the guard of h1_receiving.py comes first: a head that is read here is wh
 from __future__ import annotations
 
 import re
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+
+import h11
 
 from triohttp._values.headers import FieldIndex, index_lines
 
 from .events import FieldLines
 from .fields import says_close
 
-__all__ = ["PlainResponse", "read_response", "write_fields", "write_request_line"]
+__all__ = [
+    "PlainRequest",
+    "PlainResponse",
+    "read_response",
+    "read_trailers",
+    "replay_request",
+    "write_fields",
+    "write_request_line",
+]
 
-PlainResponse: TypeAlias = tuple[int, FieldLines, FieldIndex, int, bool]
-"""Status, fields, the fields by name, bytes of content, and whether the connection goes on."""
+PlainRequest: TypeAlias = tuple[str, str, FieldLines]
+"""Method, target, and all fields that went out."""
+PlainResponse: TypeAlias = tuple[int, FieldLines, FieldIndex, int | None, bool]
+"""Status, fields, the fields by name, bytes of content (None when it is chunked), whether the connection goes on."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TARGET = re.compile(r"[\x21-\x7e]+")
@@ -61,6 +73,26 @@ def write_fields(fields: FieldLines) -> bytes | None:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
+def replay_request(connection: h11.Connection, request: PlainRequest, content_bytes: int, *, over: bool) -> None:
+    """Show h11 a request, or the part of it that has gone out: some content, and its end when it is over."""
+    method, target, fields = request
+    connection.send(h11.Request(method=method, target=target, headers=fields))
+    if content_bytes:
+        content: Any = range(content_bytes)  # it only counts: nobody looks at more than the length
+        connection.send_with_data_passthrough(h11.Data(data=content))
+    if over:
+        connection.send(h11.EndOfMessage())
+
+
+def read_trailers(section: bytes) -> FieldLines:
+    """Return the fields of a trailer section with its empty line, which the gate for chunked content has passed."""
+    fields: FieldLines = []
+    for line in section.split(b"\r\n")[:-2]:
+        name, _, value = line.partition(b":")
+        fields.append((name, value.strip(b" \t")))
+    return fields
+
+
 def read_response(head: bytes, field_lines: int) -> PlainResponse | None:
     """Return what a response head says, None when it is not a plain one.
 
@@ -78,14 +110,19 @@ def read_response(head: bytes, field_lines: int) -> PlainResponse | None:
     index = index_lines(lines)
     status = int(start[1])
     length = index.get(b"content-length")
-    if b"transfer-encoding" in index:
-        return None
+    coding = index.get(b"transfer-encoding")
+    size: int | None = None
     if length is not None:
-        if not (isinstance(length, bytes) and length.isdigit() and len(length) <= 18):
+        if coding is not None or not (isinstance(length, bytes) and length.isdigit() and len(length) <= 18):
+            return None
+        size = int(length)
+    elif coding is not None:
+        if coding != b"chunked":
             return None
     elif status != 204 and status != 304:
         return None
-    size = 0 if length is None or status == 204 or status == 304 else int(length)
+    if status == 204 or status == 304:
+        size = 0
     connection = index.get(b"connection")
     if connection is None or connection == b"keep-alive":
         return status, lines, index, size, True
