@@ -135,6 +135,8 @@ from triohttp._client.sync_channels import SyncEventReceiver as SyncEventReceive
 from triohttp._client.sync_channels import SyncMessageChunks as SyncMessageChunks
 from triohttp._client.sync_channels import SyncWebSocket as SyncWebSocket
 from triohttp._client.sync_client import SyncClient as SyncClient
+from triohttp._client.sync_input import SyncEventsOptions as SyncEventsOptions
+from triohttp._client.sync_input import SyncWebSocketOptions as SyncWebSocketOptions
 from triohttp._client.sync_streams import SyncClientResponseStream as SyncClientResponseStream
 from triohttp._client.sync_streams import SyncContent as SyncContent
 from triohttp._client.sync_streams import SyncEventReader as SyncEventReader

@@ -244,5 +244,5 @@ def test_every_method_of_the_client_is_there() -> None:
     def public(kind: type) -> set[str]:
         return {name for name in vars(kind) if not name.startswith("_")}
 
-    only_trio = {"aclose", "make_call", "nursery", "pool", "upgrade"}
+    only_trio = {"aclose", "hedge", "make_call", "map", "nursery", "pool", "upgrade"}
     assert public(Client) - public(SyncClient) == only_trio
