@@ -19,7 +19,16 @@ from .authority import check_host
 from .dates import format_http_date, parse_cookie_date
 from .grammar import is_token
 
-__all__ = ["Cookies", "SameSite", "SetCookie", "format_set_cookie", "parse_cookies", "parse_set_cookie"]
+__all__ = [
+    "MAX_PAIR_BYTES",
+    "Cookies",
+    "SameSite",
+    "SetCookie",
+    "check_cookie_prefix",
+    "format_set_cookie",
+    "parse_cookies",
+    "parse_set_cookie",
+]
 
 SameSite: TypeAlias = Literal["strict", "lax", "none"]
 
@@ -27,7 +36,8 @@ _COOKIE_OCTETS: Final = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _PATH: Final = re.compile(r"/[ -:<-~]*")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_AGE: Final = re.compile(r"-?[0-9]+")
-_MAX_PAIR_BYTES: Final = 4096  # name and value together; what is longer, browsers drop
+MAX_PAIR_BYTES: Final = 4096
+"""Bound on a name and its value together; what is longer, browsers drop."""
 _MAX_ATTRIBUTE_BYTES: Final = 1024
 _SAME_SITES: Final[dict[str, SameSite]] = {"strict": "strict", "lax": "lax", "none": "none"}
 
@@ -137,8 +147,8 @@ def format_set_cookie(
         raise InvalidCookieError(
             f'the value of cookie {clip(name)} must be ASCII without spaces, controls and any of " , ; \\: encode it'
         )
-    if len(name) + len(value) > _MAX_PAIR_BYTES:
-        raise InvalidCookieError(f"cookie {clip(name)} must have at most {_MAX_PAIR_BYTES} bytes with its name")
+    if len(name) + len(value) > MAX_PAIR_BYTES:
+        raise InvalidCookieError(f"cookie {clip(name)} must have at most {MAX_PAIR_BYTES} bytes with its name")
     parts = [f"{name}={value}"]
     if expires is not None:
         try:
@@ -165,7 +175,7 @@ def format_set_cookie(
         raise InvalidCookieError(f'same_site must be "strict", "lax", "none" or None, not {clip(same_site)}')
     if not secure and (same_site == "none" or partitioned):
         raise InvalidCookieError(f"cookie {clip(name)} must be secure to be partitioned or SameSite=None")
-    _check_prefix(name, secure=secure, http_only=http_only, for_host=domain is None and path == "/")
+    check_cookie_prefix(name, secure=secure, http_only=http_only, for_host=domain is None and path == "/")
     if secure:
         parts.append("Secure")
     if http_only:
@@ -177,8 +187,15 @@ def format_set_cookie(
     return "; ".join(parts)
 
 
-def _check_prefix(name: str, *, secure: bool, http_only: bool, for_host: bool) -> None:
-    """Refuse a cookie without the attributes that its name promises; browsers compare the prefix without case."""
+def check_cookie_prefix(name: str, *, secure: bool, http_only: bool, for_host: bool) -> None:
+    """Refuse a cookie without the attributes that its name promises; browsers compare the prefix without case.
+
+    Args:
+        for_host: its path is said to be ``/``, and no domain is.
+    Raises:
+        InvalidCookieError: the promise is broken.
+    Source: RFC 6265bis §5.4; ``__Http-`` and ``__Host-Http-`` as browsers have them.
+    """
     prefix = name.lower()
     if prefix.startswith(("__host-", "__secure-", "__http-")) and not secure:
         raise InvalidCookieError(f"cookie {clip(name)} must be secure, as its name says")
@@ -224,7 +241,7 @@ def parse_set_cookie(text: str) -> SetCookie | None:
     if not equals:
         name, value = "", pair
     name, value = name.strip(" \t"), value.strip(" \t")
-    if not (name or value) or len(name) + len(value) > _MAX_PAIR_BYTES:
+    if not (name or value) or len(name) + len(value) > MAX_PAIR_BYTES:
         return None
     attributes: dict[str, str] = {}
     for attribute in rest.split(";"):
