@@ -93,6 +93,9 @@ from triohttp._client.auth import BearerAuth as BearerAuth
 from triohttp._client.chain import ClientMiddleware as ClientMiddleware
 from triohttp._client.chain import Send as Send
 from triohttp._client.client import Client as Client
+from triohttp._client.cookie_jar import CookieJar as CookieJar
+from triohttp._client.cookie_jar import CookieJarOptions as CookieJarOptions
+from triohttp._client.cookie_rules import StoredCookie as StoredCookie
 from triohttp._client.digest import DigestAuth as DigestAuth
 from triohttp._client.events import EventReceiver as EventReceiver
 from triohttp._client.fan_out import MapContext as MapContext

@@ -68,7 +68,7 @@ def test_cookies_over_time():
 
 
 def test_an_answer_over_http_pushes_no_secure_cookie_out():
-    """In a domain that has too many, cookies that are not secure go first: a stranger on the wire cannot log one out."""
+    """In a domain that has too many, cookies that are not secure go first: a stranger on the wire logs nobody out."""
     jar = CookieJar(max_cookies_per_domain=3)
     jar.store(SITE, ["sid=1; Secure"])
     jar.store(PLAIN, [f"n{number}=v" for number in range(10)])
@@ -92,7 +92,9 @@ def test_the_size_of_a_cookie():
     assert names(jar) == ["b"]
 
 
-@pytest.mark.parametrize(("bound", "expected"), [(11, "long=v; a=b"), (10, "long=v"), (6, "long=v"), (5, "a=b"), (2, None)])
+@pytest.mark.parametrize(
+    ("bound", "expected"), [(11, "long=v; a=b"), (10, "long=v"), (6, "long=v"), (5, "a=b"), (2, None)]
+)
 def test_the_size_of_the_field(bound, expected):
     """What does not fit into the Cookie field is left out; what has the longest path is in it first."""
     jar = CookieJar(max_field_bytes=bound)

@@ -107,7 +107,9 @@ class Naive:
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in found) or None
 
 
-HOSTS = ["a.example.org", "b.a.example.org", "example.org", "shop.co.uk", "co.uk", "10.0.0.1", "localhost", "x.localhost"]
+HOSTS = [
+    "a.example.org", "b.a.example.org", "example.org", "shop.co.uk", "co.uk", "10.0.0.1", "localhost", "x.localhost",
+]  # fmt: skip
 PATHS = ["/", "/a", "/a/", "/a/b", "/a/b/c", "/ab"]
 URLS = st.builds(
     lambda scheme, host, path: URL(f"{scheme}://{host}{path}"),
