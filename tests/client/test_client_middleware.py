@@ -228,6 +228,23 @@ async def test_bytes_are_as_they_came_and_content_is_without_framing() -> None:
             assert observer.raw.endswith(b"204 No Content\r\n\r\n")
 
 
+async def test_content_that_comes_with_its_head_is_heard_of() -> None:
+    """Once, and after the head, although nobody has to wait for it."""
+    observer = Noting()
+    seen: list[bytes] = []
+    observer.head_received = lambda *_: seen.append(bytes(observer.content))  # type: ignore[method-assign]
+
+    async def script(raw: RawConnection) -> None:
+        await raw.read_request()
+        await raw.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde")
+
+    async with open_scripted(script) as server:
+        async with Client(server.url, mounts={server.url: server}, observers=[observer]) as client:
+            assert (await client.get("/")).content == b"abcde"
+    assert seen == [b""]
+    assert bytes(observer.content) == b"abcde"
+
+
 async def test_an_upload_is_sent_when_all_of_it_is() -> None:
     """Streamed content counts as sent after its last piece."""
     observer = Noting()

@@ -186,8 +186,8 @@ class ClientExchange:
     def _begin_content(self) -> IncomingContent:
         wire = self._connection.wire
         content = IncomingContent(self._event, wire.incoming_length)
-        whole = wire.take_whole_content()
-        if whole is not None:  # it came with the head: nobody has to ask for it piece by piece
+        # When it came with the head nobody has to ask for it piece by piece; who looks on sees it when it is asked for.
+        if self.on_content is None and (whole := wire.take_whole_content()) is not None:
             content.fill(whole)
         return content
 
