@@ -176,7 +176,7 @@ class TLSError(ConnectError):
 
 
 class ProxyError(ConnectError):
-    """A proxy could not be used: it refused the tunnel, asked for credentials, or did not speak its protocol.
+    """A proxy could not be used: nobody was there, it refused the tunnel, or it did not speak its protocol.
 
     Attributes:
         code: the status that an HTTP proxy refused the tunnel with, None when it gave none.

@@ -19,7 +19,6 @@ import trio
 from triohttp._connection.client_exchange import ClientExchange
 from triohttp._connection.connection import Connection
 from triohttp._connection.content import IncomingContent
-from triohttp._values.headers import Headers
 from triohttp._values.limits import ClientLimits
 from triohttp._values.message import RequestHead, ResponseHead
 from triohttp._wire.coding import Decoder, find_decoder
@@ -34,7 +33,7 @@ from triohttp.errors import (
 
 from .body import WHOLE_BYTES, StreamedContent, in_pieces
 from .decoded import DecodedCollector
-from .dial import Dialer
+from .dial import Dialer, DialProgress
 from .observers import Observers
 from .phases import CONNECT, CONTENT, HEAD, LATE_HEAD, POOL, SEND, UPLOAD, Phases
 from .pool import Destination, Lease, Pool
@@ -80,6 +79,7 @@ class Call:
         "_nursery",
         "_observers",
         "_pool",
+        "_progress",
         "_send_error",
         "_sent_before",
         "_told_sent",
@@ -116,6 +116,7 @@ class Call:
         self.codings: tuple[str, ...] = ()
         self.ended = False
         self._lease: Lease | None = None
+        self._progress: DialProgress | None = None
         self._exchange: ClientExchange | None = None
         self._upload: Upload | None = None
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
@@ -245,6 +246,8 @@ class Call:
             return error
         if self.phases.phase == POOL:
             self.phases.detail = self._pool.describe_wait(self._destination)
+        elif self.phases.phase == CONNECT and self._progress is not None:
+            self.phases.detail = self._progress.describe()
         return self.phases.expired(sent=self.sent)
 
     def explain(self, exc: TrioHTTPError) -> None:
@@ -312,7 +315,8 @@ class Call:
         if observers is not None:
             for starting in observers.dial_started:
                 starting(self.request, str(self._destination))
-        connection = await self._dialer.dial(self._destination)
+        progress = self._progress = DialProgress()
+        connection = await self._dialer.dial(self._destination, progress)
         lease.opened(connection)
         if observers is not None:
             for connected in observers.connected:
@@ -379,7 +383,8 @@ class Call:
         if destination.forwards:
             assert destination.proxy is not None
             head.target = f"{head.scheme}://{head.authority}{head.target}"
-            head.headers = Headers([*head.headers.raw, *destination.proxy.fields])
+            head.headers = head.headers.copy()  # the request's own stay as they are: the proxy's are nobody else's
+            head.headers.update(destination.proxy.fields)
         return head
 
     async def _send_whole(self, exchange: ClientExchange) -> ResponseHead:
@@ -539,7 +544,8 @@ class Call:
         assert content is not None
         try:
             with self.phases.open(CONTENT, SKIP_SECONDS):
-                await content.discard(SKIP_BYTES)
+                if await content.discard(SKIP_BYTES):
+                    await self.end_upload()
         except (TransportError, RemoteProtocolError, BodyTooLargeError):
             pass  # the connection ends with the exchange
         except trio.ClosedResourceError:

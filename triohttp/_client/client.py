@@ -429,6 +429,8 @@ class Client:
     def make_call(self, request: ClientRequest, total_deadline: float) -> Call:
         """Return what sends one request, for a ``Flow``."""
         shared = self._shared
-        destination = shared.routes.destination(request.url, tunnel=request.upgrade, identified=not request.crossed)
+        destination = shared.routes.destination(
+            request.url, proxy=request.proxy, tunnel=request.upgrade, identified=not request.crossed
+        )
         pool, dialer, limits = shared.pool, shared.dialer, shared.limits
         return Call(pool, dialer, destination, request, limits, total_deadline, shared.observers)

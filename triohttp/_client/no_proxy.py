@@ -53,9 +53,6 @@ class NoProxy:
             if entry and not self._add(entry):
                 LOGGER.warning("an entry of no_proxy means nothing and is skipped: %s", clip(entry))
 
-    def __bool__(self) -> bool:
-        return self._all or bool(self._hosts or self._below or self._addresses)
-
     def _add(self, entry: str) -> bool:
         if entry == "*":
             self._all = True
@@ -76,10 +73,8 @@ class NoProxy:
             return True
         only_below = text.startswith("*.")
         try:
-            name = encode_host(text[2:] if only_below else text.removeprefix(".")).rstrip(".")
+            name = encode_host(text[2:] if only_below else text.removeprefix("."))
         except InvalidURLError:
-            return False
-        if not name or "*" in name or "/" in name or ":" in name:
             return False
         self._below.add((name, port))
         if not only_below:
@@ -98,7 +93,6 @@ class NoProxy:
             )
         if not self._below:
             return False
-        host = host.rstrip(".")
         if (host, None) in self._hosts or (host, port) in self._hosts:
             return True
         while "." in host:
@@ -117,9 +111,14 @@ def _network(text: str) -> Network | None:
     address, slash, length = text.partition("/")
     address = address.partition("%")[0]  # a zone names an interface of this machine, not a host
     try:
-        return ipaddress.ip_network(f"{address}{slash}{length}", strict=False)
+        network = ipaddress.ip_network(f"{address}{slash}{length}", strict=False)
     except ValueError:
         return None
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:  # as hosts are seen: whoever lists an address means it in either spelling
+            return ipaddress.ip_network(f"{mapped}/{network.prefixlen - 96}")
+    return network
 
 
 def _address(host: str) -> Address | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .dial import Connect
     from .observers import ClientObserver
     from .origin import Origin
-    from .proxies import ProxiesInit
+    from .proxies import ProxiesInit, Proxy
     from .redirects import RedirectPolicy
     from .resolve import ResolveInit
     from .tls import Certificate
@@ -76,6 +76,9 @@ class RequestOptions(TypedDict, total=False):
     """What to do about redirects, instead of what the client does: False returns them, True follows for HEAD too."""
     decode: bool
     """Whether content codings are undone; False leaves the content as it was sent."""
+    proxy: str | Proxy | None
+    """The proxy that this request and those that it is redirected to go through, instead of the client's; None for
+    none."""
     on_upload: Progress
     """Called as content goes out, from ``(0, total)`` to ``(n, n)``, every 16 KiB at least.
 

@@ -49,7 +49,7 @@ class UnixOrigin:
         try:
             return await trio.open_unix_socket(self.path)
         except OSError as exc:
-            raise OSError(exc.errno, f"{self.path}: {exc.strerror}") from exc
+            raise OSError(exc.errno, f"{self.path}: {exc.strerror or exc}") from exc
 
 
 class Mounts:

@@ -14,19 +14,20 @@ import ssl
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+from triohttp._values.authority import bracketed, encode_authority
 from triohttp._values.headers import Headers, HeadersInit
 from triohttp._values.url import URL
 from triohttp.errors import InvalidURLError, clip
 
 from .no_proxy import NoProxy
+from .options import check_type
 from .socks import load_socks
 
-__all__ = ["Proxies", "ProxiesInit", "Proxy", "make_proxies"]
+__all__ = ["Proxies", "ProxiesInit", "Proxy", "make_proxies", "make_proxy"]
 
 LOGGER = logging.getLogger("triohttp.client")
 
-_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
-_SOCKS_PORT: Final = 1080
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _PATTERN = re.compile(r"(all|http|https)(?:://(?:(\*\.)?([^/?#*]+)|\*))?/?")
 
 
@@ -38,7 +39,8 @@ class Proxy:
             proxy), with the credentials in it or not. Without a port 80, 443 or 1080 is meant.
         credentials: user name and password, instead of those in the URL.
         headers: header fields for an HTTP proxy alone: of CONNECT, and of each request that it forwards.
-        tls: whom to trust for an ``https`` proxy, used as it is; by default the system's authorities.
+        tls: whom to trust for an ``https`` proxy, used as it is; by default the authorities that the client trusts,
+            without its certificate. ``verify=False`` of a client is not for proxies.
     Raises:
         ImportError: SOCKS needs the extra ``socks``.
         InvalidURLError: the URL is none, or has a path or another scheme.
@@ -55,19 +57,26 @@ class Proxy:
         headers: HeadersInit | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        if not isinstance(url, str):
+            raise TypeError(f"the URL of a proxy must be a str, not {clip(url)}")
         scheme, separator, rest = url.partition("://")
         scheme = scheme.lower()
-        if not separator or scheme not in _SCHEMES:
-            raise InvalidURLError(f"a proxy is an {', '.join(_SCHEMES)} URL, not {clip(_masked(url))}")
+        if not separator or scheme not in _DEFAULT_PORTS:
+            raise InvalidURLError(f"the URL of a proxy begins with {'://, '.join(_DEFAULT_PORTS)}://: {_masked(url)}")
         parsed = URL(f"{'https' if scheme == 'https' else 'http'}://{rest}")
         if parsed.target != "/" or parsed.fragment:
             raise InvalidURLError(f"the URL of a proxy has no path, query or fragment: {parsed!r}")
         self.scheme = scheme
         self.host = parsed.host
-        self.port = parsed.port if parsed.explicit_port is not None or not self.is_socks else _SOCKS_PORT
+        written = encode_authority(rest.partition("/")[0].rpartition("@")[2]).port
+        self.port = _DEFAULT_PORTS[scheme] if written is None else written
         self.username, self.password = parsed.username, parsed.password
         if credentials is not None:
-            self.username, self.password = credentials
+            self.username, self.password = _checked_credentials(credentials)
+        if tls is not None:
+            check_type("tls", tls, ssl.SSLContext)
+            if scheme != "https":
+                raise ValueError(f"only an https proxy is spoken to over TLS, not {self}")
         self.tls = tls
         fields = Headers(headers if headers is not None else ())
         for name in ("host", "connection", "content-length", "transfer-encoding", "upgrade"):
@@ -105,8 +114,7 @@ class Proxy:
         return hash(self._key)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
     def __repr__(self) -> str:
         return f"<Proxy {self}{' with credentials' if self.username or self.password else ''}>"
@@ -134,11 +142,7 @@ class Proxies:
         if isinstance(rules, (str, Proxy)):
             rules = {"all": rules}
         self._no_proxy = NoProxy(no_proxy)
-        found = []
-        for pattern, proxy in rules.items():
-            found.append((*_parse_pattern(pattern), Proxy(proxy) if isinstance(proxy, str) else proxy))
-            if not isinstance(found[-1][-1], (Proxy, type(None))):
-                raise TypeError(f"a proxy must be a URL, a Proxy or None, not {clip(proxy)}")
+        found = [(*_parse_pattern(pattern), make_proxy(proxy)) for pattern, proxy in rules.items()]
         self._rules = sorted(found, key=lambda rule: rule[0], reverse=True)
 
     @classmethod
@@ -147,8 +151,9 @@ class Proxies:
 
         ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` count, in upper case too. ``HTTP_PROXY`` does
         not where ``REQUEST_METHOD`` is set: in a CGI program it is what a request's Proxy field says (CVE-2016-5385). A
-        value that is no proxy is skipped, with a warning in the log.
+        value that is no proxy is skipped, with a warning in the log; what it was for is then reached without one.
         """
+        environ = dict(environ)  # on Windows the names of ``os.environ`` are in upper case, and found in either
         rules: dict[str, str | Proxy | None] = {}
         for name in ("all", "http", "https"):
             value = environ.get(f"{name}_proxy")
@@ -178,6 +183,19 @@ class Proxies:
         return f"<Proxies {[proxy for *_, proxy in self._rules]}>"
 
 
+def make_proxy(init: str | Proxy | None) -> Proxy | None:
+    """Return what a pattern's or a request's proxy is.
+
+    Raises:
+        ImportError, InvalidURLError, TypeError, ValueError: it is no proxy.
+    """
+    if isinstance(init, str):
+        return Proxy(init)
+    if init is not None:
+        check_type("a proxy", init, Proxy)
+    return init
+
+
 def make_proxies(init: ProxiesInit | None) -> Proxies | None:
     """Return what a client's ``proxies`` says."""
     if init is None or isinstance(init, Proxies):
@@ -198,12 +216,19 @@ def _parse_pattern(pattern: str) -> _Rule:
     scheme, below, authority = match[1], match[2] is not None, match[3]
     host, port = "", None
     if authority is not None:
-        url = URL(f"{'http' if scheme == 'all' else scheme}://{authority}")
-        host = url.host
-        port = url.port if authority.endswith(f":{url.port}") else None
+        host, port, _ = encode_authority(authority)
     rank = (bool(host) and not below, len(host), port is not None, scheme != "all")
     return rank, scheme, host, below, port
 
 
 def _masked(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", url)
+    front, at, rest = url.rpartition("@")
+    scheme, slashes, _ = front.partition("://")
+    return clip(f"{scheme if slashes else ''}{slashes}***@{rest}" if at else url)
+
+
+def _checked_credentials(credentials: object) -> tuple[str, str]:
+    match credentials:
+        case (str(username), str(password)):
+            return username, password
+    raise TypeError("the credentials of a proxy are a pair of texts: a user name and a password")

@@ -27,6 +27,7 @@ from .body import UNSET, StreamedContent, Unset
 from .content import encode_content
 from .cookie_jar import CookieJar
 from .options import DerivedOptions, Progress, RequestOptions, TrailersInit, check_options, check_type
+from .proxies import Proxy, make_proxy
 from .redirects import RedirectPolicy, make_policy
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class ClientRequest:
     cookies: Mapping[str, str] | None = None
     on_upload: Progress | None = None
     on_download: Progress | None = None
+    proxy: Proxy | Unset | None = UNSET
     crossed: bool = False  # a redirect has led to another origin: no credentials go out any more
 
     def __str__(self) -> str:
@@ -229,6 +231,7 @@ def build_request(
         _check_cookies(options["cookies"]) if "cookies" in options else None,
         options.get("on_upload"),
         options.get("on_download"),
+        make_proxy(options["proxy"]) if "proxy" in options else UNSET,
     )
 
 

@@ -13,20 +13,32 @@ from typing import Final, TypeAlias
 
 import trio
 
-from triohttp._values.url import URL
+from triohttp._values.authority import encode_authority
 from triohttp.errors import ConnectError, clip
 
-__all__ = ["Resolve", "ResolveInit", "make_resolve", "open_first", "public_addresses"]
+__all__ = [
+    "Resolve",
+    "ResolveInit",
+    "find_address",
+    "find_addresses",
+    "make_resolve",
+    "open_first",
+    "public_addresses",
+]
 
 Resolve: TypeAlias = "Callable[[str, int], Awaitable[Sequence[str]]]"
 ResolveInit: TypeAlias = "Mapping[str, str | Sequence[str]] | Resolve"
 """Addresses by ``host`` or ``host:port``, or an async function of host and port that returns addresses.
 
-A host that the mapping does not name is resolved by the system. The function is called for each new connection.
+A host that the mapping does not name is resolved by the system. The function is called for each new connection, for the
+host that the connection is opened to: a proxy, where there is one, and for a ``socks5`` proxy the server behind it too.
 """
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 STAGGER_SECONDS: Final = 0.25
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is out on the internet (RFC 4291 §2.4): what else there is has a special meaning, or none so far."""
 
 
 def make_resolve(init: ResolveInit | None) -> Resolve | None:
@@ -43,12 +55,13 @@ def make_resolve(init: ResolveInit | None) -> Resolve | None:
         return init
     table: dict[tuple[str, int | None], list[str]] = {}
     for key, value in init.items():
-        url = URL(f"http://{key}")
+        name = encode_authority(key)
         addresses = [value] if isinstance(value, str) else list(value)
+        if not addresses:
+            raise ValueError(f"resolve has no address for {clip(key)}")
         for address in addresses:
             ipaddress.ip_address(address)
-        port = url.port if key.endswith(f":{url.port}") else None
-        table[url.host, port] = addresses
+        table[name.host, name.port] = addresses
 
     async def look_up(host: str, port: int) -> Sequence[str]:
         found = table.get((host, port), table.get((host, None)))
@@ -57,16 +70,44 @@ def make_resolve(init: ResolveInit | None) -> Resolve | None:
     return look_up
 
 
+async def find_addresses(resolve: Resolve, host: str, port: int) -> Sequence[str]:
+    """Return what ``resolve`` knows about a host; at least one address, or the host itself.
+
+    Raises:
+        OSError: there is none.
+    """
+    found = await resolve(host, port)
+    if isinstance(found, str):
+        return [found]
+    if not found:
+        raise OSError("the name has no address")
+    return found
+
+
+async def find_address(resolve: Resolve | None, host: str, port: int) -> str:
+    """Return one address of a host, for a proxy that is not to resolve names.
+
+    Cancellation: atomic.
+    Raises:
+        OSError: it has none.
+    """
+    if resolve is not None:
+        [host, *_] = await find_addresses(resolve, host, port)
+    found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    return str(found[0][4][0])
+
+
 async def open_first(addresses: Sequence[str], port: int, local_address: str | None) -> trio.SocketStream:
     """Return a connection to the first of the addresses that takes one.
 
     Cancellation: atomic.
     Raises:
         OSError: none did; the message has what each said.
+    Source: RFC 8305 §4, §5.
     """
-    if not addresses:
-        raise OSError("the name has no address")
-    race = _Race(addresses, port, local_address)
+    if len(addresses) == 1:
+        return await trio.open_tcp_stream(addresses[0], port, local_address=local_address)
+    race = _Race(_interleaved(addresses), port, local_address)
     try:
         async with trio.open_nursery() as nursery:
             await race.run(nursery)
@@ -74,11 +115,22 @@ async def open_first(addresses: Sequence[str], port: int, local_address: str | N
         if race.winner is not None:
             race.winner.socket.close()
         if isinstance(exc, BaseExceptionGroup):  # of Cancelled, or of one with Ctrl-C: the nursery is our business
-            raise exc.exceptions[0] from None
+            inner = [one for one in exc.exceptions if not isinstance(one, trio.Cancelled)] or exc.exceptions
+            raise inner[0] from None
         raise
     if race.winner is None:
         raise OSError("; ".join(race.failures))
     return race.winner
+
+
+def _interleaved(addresses: Sequence[str]) -> list[str]:
+    """Return the addresses with the first one of the other family in the second place: one family may be dead."""
+    found = list(addresses)
+    for place, address in enumerate(found):
+        if (":" in address) != (":" in found[0]):
+            found.insert(1, found.pop(place))
+            break
+    return found
 
 
 class _Race:
@@ -102,7 +154,8 @@ class _Race:
         try:
             stream = await trio.open_tcp_stream(address, self._port, local_address=self._local_address)
         except (OSError, ValueError) as exc:
-            self.failures.append(f"{address}: {exc.__cause__ or exc}")
+            cause = exc.__cause__  # trio's own attempts: for an address there was one
+            self.failures.append(f"{address}: {cause.exceptions[0] if isinstance(cause, ExceptionGroup) else exc}")
             failed.set()
             return
         if self.winner is not None:
@@ -116,7 +169,8 @@ async def public_addresses(host: str, port: int) -> Sequence[str]:
     """Return the addresses of a host, all of them out on the internet: for ``Client(resolve=public_addresses)``.
 
     It keeps a program that fetches what others name from reaching what only it can reach. Each hop of a redirect is
-    looked at too, and what was looked at is what is dialled.
+    looked at too, and what was looked at is what is dialled. It sees what this program resolves: behind a proxy that
+    resolves names (any but ``socks5``) it sees the proxy alone.
 
     Cancellation: atomic.
     Raises:
@@ -126,17 +180,20 @@ async def public_addresses(host: str, port: int) -> Sequence[str]:
     found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
     for text in addresses:
-        address = _unwrapped(ipaddress.ip_address(text.partition("%")[0]))
-        if not address.is_global or address.is_multicast:
+        if not _is_public(_unwrapped(ipaddress.ip_address(text.partition("%")[0]))):
             raise ConnectError(
                 f"{clip(host)} is at {text}, which is no public address", phase="connect", safe_to_retry=False
             )
     return addresses
 
 
-def _unwrapped(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    return address.is_global and not address.is_multicast
+
+
+def _unwrapped(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address stands for, if it does."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour

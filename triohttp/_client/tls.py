@@ -20,7 +20,7 @@ from typing import Final
 
 import truststore
 
-from triohttp._values.url import URL
+from triohttp._values.authority import encode_authority
 from triohttp.errors import TLSError, clip
 
 __all__ = ["Certificate", "check_pin", "make_context", "parse_pins", "system_context"]
@@ -78,7 +78,8 @@ def make_context(
         else:
             context = ssl.create_default_context(cafile=path)
     if certificate is not None:
-        context.load_cert_chain(certificate.cert_file, certificate.key_file, certificate.password)
+        # A function, which is asked only where the key is encrypted: without one OpenSSL would ask on the terminal.
+        context.load_cert_chain(certificate.cert_file, certificate.key_file, lambda: certificate.password or "")
     return _configured(context)
 
 
@@ -119,7 +120,12 @@ def parse_pins(pins: Mapping[str, str | Sequence[str]]) -> dict[str, frozenset[s
             if not _FINGERPRINT.fullmatch(digits):
                 raise ValueError(f"a pin is a SHA-256 fingerprint, 64 hexadecimal digits, not {clip(value)}")
             found.add(digits)
-        parsed[URL(f"https://{host}").host] = frozenset(found)
+        if not found:
+            raise ValueError(f"no pin is given for {host}: nothing could be trusted")
+        name = encode_authority(host)
+        if name.port is not None:
+            raise ValueError(f"a pin is for a host, whatever the port, not for {clip(host)}")
+        parsed[name.host] = frozenset(found)
     return parsed
 
 

@@ -24,15 +24,16 @@ from .proxies import Proxy
 __all__ = ["open_tunnel"]
 
 ERROR_BYTES = 64 * 1024
-"""Content of a refusal that its error keeps."""
+ERROR_SECONDS = 1.0
+"""Content of a refusal that its error keeps, and how long is waited for it: its status is what counts."""
 
 
 async def open_tunnel(
     stream: trio.abc.Stream, proxy: Proxy, host: str, port: int, limits: ClientLimits
-) -> trio.abc.HalfCloseableStream:
-    """Return a stream to ``host`` through the proxy at the other end of ``stream``, which it owns from now on.
+) -> tuple[trio.abc.HalfCloseableStream, int]:
+    """Return a stream to ``host`` through the proxy at the other end of ``stream``, and the status that opened it.
 
-    Cancellation: fatal; the caller closes ``stream``.
+    Cancellation: fatal; ``stream`` is closed then, and when an error is raised.
     Raises:
         ProxyError: the proxy refused, or its answer is no HTTP.
     """
@@ -50,7 +51,7 @@ async def open_tunnel(
             raise ProxyError(f"the proxy {proxy} opened no tunnel to {authority}: {exc}") from exc
         if early := connection.wire.buffered:
             raise ProxyError(f"the proxy {proxy} sent {len(early)} bytes before its tunnel was used: {clip(early)}")
-        return exchange.take_over()
+        return exchange.take_over(), head.status
     except BaseException:
         connection.abort()
         raise
@@ -59,10 +60,12 @@ async def open_tunnel(
 async def _refusal(exchange: ClientExchange, head: ResponseHead, proxy: Proxy, authority: str) -> ProxyError:
     content = b""
     try:
-        while len(content) < ERROR_BYTES and (piece := await exchange.content.receive_some(ERROR_BYTES - len(content))):
-            content += piece
+        with trio.move_on_after(ERROR_SECONDS):
+            body = exchange.content
+            while len(content) < ERROR_BYTES and (piece := await body.receive_some(ERROR_BYTES - len(content))):
+                content += piece
     except TrioHTTPError:
-        pass  # the status is the news
+        pass  # what is broken after the status is no news
     message = f"the proxy {proxy} refused a tunnel to {authority}: {head.status} {reason_phrase(head.status)}"
     if head.status == 407:
         message += "; Proxy(credentials=...) are for it" if not proxy.username else "; it does not take its credentials"

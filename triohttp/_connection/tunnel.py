@@ -103,6 +103,10 @@ class Tunnel(trio.abc.HalfCloseableStream):
         """Close the connection."""
         await self._connection.aclose()
 
+    def is_quiet(self) -> bool:
+        """Say whether neither bytes nor an end are known to wait: asked before a connection over this one is reused."""
+        return not self._early and self._connection.transport.is_quiet()
+
     def abort(self) -> None:
         """Close the connection now, without awaiting: what lets another connection be carried over this one."""
         self._connection.abort()

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from triohttp.errors import InvalidURLError, clip
 
-__all__ = ["Authority", "bracketed", "check_host", "check_port", "encode_host", "parse_authority"]
+__all__ = ["Authority", "bracketed", "check_host", "check_port", "encode_authority", "encode_host", "parse_authority"]
 
 _MAX_HOST_LENGTH = 253
 _MAX_AUTHORITY_LENGTH = _MAX_HOST_LENGTH + len(".:65535")
@@ -58,6 +58,23 @@ def parse_authority(value: bytes) -> Authority:
         raise InvalidURLError(f"not a host with an optional port: {clip(value)}")
     host, digits = match.groups()
     host = check_host(host)
+    if not digits:
+        return Authority(host, None, bracketed(host))
+    port = check_port(int(digits))
+    return Authority(host, port, f"{bracketed(host)}:{port}")
+
+
+def encode_authority(text: str) -> Authority:
+    """Return what a program means by ``host`` or ``host:port``; the host may be an internationalised name.
+
+    Raises:
+        InvalidURLError: it is empty, is no host (rule 1), or its port is above 65535.
+    Source: RFC 3986 §3.2.
+    """
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        raise InvalidURLError(f"not a host with an optional port: {clip(text)}")
+    host, digits = encode_host(match[1]), match[2]
     if not digits:
         return Authority(host, None, bracketed(host))
     port = check_port(int(digits))

@@ -22,7 +22,6 @@ try:
         SOCKS5Command,
         SOCKS5CommandRequest,
         SOCKS5Connection,
-        SOCKS5Reply,
         SOCKS5ReplyCode,
         SOCKS5UsernamePasswordReply,
         SOCKS5UsernamePasswordRequest,
@@ -32,16 +31,18 @@ except ImportError as exc:
 
 __all__ = ["negotiate"]
 
+_VERSION = 5
+_NAME = 3
 _ADDRESS_BYTES = {1: 4, 4: 16}
 _WORDS = {
-    SOCKS5ReplyCode.GENERAL_SERVER_FAILURE: "general failure",
-    SOCKS5ReplyCode.CONNECTION_NOT_ALLOWED_BY_RULESET: "not allowed by its rules",
-    SOCKS5ReplyCode.NETWORK_UNREACHABLE: "network unreachable",
-    SOCKS5ReplyCode.HOST_UNREACHABLE: "host unreachable",
-    SOCKS5ReplyCode.CONNECTION_REFUSED: "connection refused",
-    SOCKS5ReplyCode.TTL_EXPIRED: "time to live expired",
-    SOCKS5ReplyCode.COMMAND_NOT_SUPPORTED: "it does not know CONNECT",
-    SOCKS5ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: "it does not know this kind of address",
+    1: "general failure",
+    2: "not allowed by its rules",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "time to live expired",
+    7: "it does not know CONNECT",
+    8: "it does not know this kind of address",
 }
 
 
@@ -64,11 +65,18 @@ async def negotiate(stream: trio.abc.Stream, host: str, port: int, username: str
             methods.append(SOCKS5AuthMethod.USERNAME_PASSWORD)
         connection.send(SOCKS5AuthMethodsRequest(methods))
         await stream.send_all(connection.data_to_send())
-        chosen = connection.receive_data(await _read(stream, 2))
+        answer = await _read(stream, 2)
+        _check_version(answer)
+        if answer[1:] == SOCKS5AuthMethod.NO_ACCEPTABLE_METHODS:
+            raise ProxyError(
+                "the SOCKS proxy wants credentials; Proxy(credentials=...) are for it"
+                if len(methods) == 1
+                else "the SOCKS proxy wants another way to log in than a user name and a password, and none at all"
+            )
+        chosen = connection.receive_data(answer)
         assert isinstance(chosen, SOCKS5AuthReply)
         if chosen.method not in methods:
-            needs = "credentials that it was not given" if len(methods) == 1 else "another way to log in"
-            raise ProxyError(f"the SOCKS proxy wants {needs}")
+            raise ProxyError(f"the proxy does not speak SOCKS5: it chose {chosen.method.name}, which was not offered")
         if chosen.method == SOCKS5AuthMethod.USERNAME_PASSWORD:
             connection.send(SOCKS5UsernamePasswordRequest(username.encode(), password.encode()))
             await stream.send_all(connection.data_to_send())
@@ -78,26 +86,32 @@ async def negotiate(stream: trio.abc.Stream, host: str, port: int, username: str
                 raise ProxyError("the SOCKS proxy does not take these credentials")
         connection.send(SOCKS5CommandRequest.from_address(SOCKS5Command.CONNECT, (host, port)))
         await stream.send_all(connection.data_to_send())
-        reply = connection.receive_data(await _read_reply(stream))
-        assert isinstance(reply, SOCKS5Reply)
-        if reply.reply_code != SOCKS5ReplyCode.SUCCEEDED:
-            raise ProxyError(f"the SOCKS proxy opened no connection: {_WORDS[reply.reply_code]}")
-    except (ProtocolError, ValueError, IndexError) as exc:
+        await _read_reply(stream, host, port)
+    except ProtocolError as exc:
         raise ProxyError(f"the proxy does not speak SOCKS5: {exc}") from exc
     except trio.BrokenResourceError as exc:
         raise ProxyError("the SOCKS proxy closed the connection") from exc
 
 
-async def _read_reply(stream: trio.abc.Stream) -> bytes:
+async def _read_reply(stream: trio.abc.Stream, host: str, port: int) -> None:
+    """Read what the proxy says in the end, to its last byte; the address in it is of no interest."""
     head = await _read(stream, 4)
-    if head[0] != 5:
-        raise ProxyError(f"the proxy does not speak SOCKS5: its reply begins with {head[:1]!r}")
-    if head[3] == 3:
-        length = await _read(stream, 1)
-        return head + length + await _read(stream, length[0] + 2)
-    if head[3] not in _ADDRESS_BYTES:
+    _check_version(head)
+    if head[1:2] != SOCKS5ReplyCode.SUCCEEDED:  # some close without the rest
+        words = _WORDS.get(head[1], f"error {head[1]}, which has no meaning")
+        raise ProxyError(f"the SOCKS proxy opened no connection to {clip(host)}:{port}: {words}")
+    if head[3] == _NAME:
+        [length] = await _read(stream, 1)
+    elif head[3] in _ADDRESS_BYTES:
+        length = _ADDRESS_BYTES[head[3]]
+    else:
         raise ProxyError(f"the proxy does not speak SOCKS5: {head[3]} is no kind of address")
-    return head + await _read(stream, _ADDRESS_BYTES[head[3]] + 2)
+    await _read(stream, length + 2)
+
+
+def _check_version(answer: bytes) -> None:
+    if answer[0] != _VERSION:
+        raise ProxyError(f"the proxy does not speak SOCKS5: its answer begins with {answer[:1]!r}")
 
 
 async def _read(stream: trio.abc.Stream, size: int) -> bytes:
