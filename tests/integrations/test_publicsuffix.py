@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import pytest
 
 from triohttp._client import public_suffixes
@@ -26,3 +29,11 @@ def test_the_short_list_holds_public_suffixes_alone():
     """No rule of the short list refuses what the public list allows."""
     assert [domain for domain in sorted(public_suffixes._KNOWN) if not is_public_suffix(domain)] == []
     assert len(public_suffixes._KNOWN) > 100
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch):
+    """Whoever imports this without the package is told what to install."""
+    monkeypatch.setitem(sys.modules, "publicsuffixlist", None)  # what Python makes of a package that is missing
+    monkeypatch.delitem(sys.modules, "triohttp.integrations.publicsuffix")
+    with pytest.raises(ImportError, match=r"pip install 'triohttp\[publicsuffix\]'"):
+        importlib.import_module("triohttp.integrations.publicsuffix")
