@@ -280,6 +280,18 @@ def test_expired_cookies_are_not_there():
     assert jar.field_for(SITE) == "b=2"
 
 
+def test_a_cookie_that_is_set_again_keeps_its_age():
+    """A new value is a new end and new attributes; when the cookie was first set stays."""
+    clock = Clock()
+    jar = CookieJar(clock=clock)
+    jar.store(SITE, ["a=1; HttpOnly"])
+    clock.now += 10
+    jar.store(SITE, ["a=2; Max-Age=60"])
+    (cookie,) = jar
+    assert (cookie.value, cookie.created, cookie.expires) == ("2", clock.now - 10, clock.now + 60)
+    assert not cookie.http_only
+
+
 def test_the_moment_may_be_given():
     """``now`` stands for the clock, for a program that has one moment for many questions."""
     jar = CookieJar()
