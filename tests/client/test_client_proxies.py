@@ -76,6 +76,8 @@ async def test_plain_requests_are_forwarded(authority: CertificateAuthority) -> 
         for _ in range(2):
             response = await client.get("http://plain.test/a?b=c", headers={"X-Client": "mine"})
             assert response.content == b"ok"
+            assert "proxy-authorization" not in response.request.headers
+            assert response.request.headers["x-client"] == "mine"
         statistics = client.pool.statistics()
         assert (statistics.opened, statistics.reused) == (1, 1)
     request = proxy.requests[1]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
-from proxying import OK, HttpProxy, Network, SocksProxy
+import trio
+from proxying import OK, HttpProxy, Network, SocksProxy, relay
 
 from triohttp import Client, ClientLimits, Proxy
-from triohttp.testing import CertificateAuthority, RawConnection, SweepRun, cancel_sweep, open_scripted
+from triohttp._client.dial import Connect
+from triohttp.testing import CertificateAuthority, RawConnection, ScriptedServer, SweepRun, cancel_sweep, open_scripted
 
 pytestmark = pytest.mark.sweep
 
@@ -23,9 +27,31 @@ async def answer(connection: RawConnection) -> None:
         await connection.send_all(OK)
 
 
+@asynccontextmanager
+async def open_tcp(front: ScriptedServer) -> AsyncIterator[Connect]:
+    """Have ``front`` on a port of this machine as well; the value opens connections to it, whatever is asked for."""
+
+    async def carry(stream: trio.abc.Stream) -> None:
+        await relay(stream, await front.connect())
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, carry, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+
+        async def connect(host: str, asked: int) -> trio.abc.Stream:
+            return await trio.open_tcp_stream("127.0.0.1", port)
+
+        yield connect
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.wall_seconds(120)
+@pytest.mark.parametrize("over_tcp", [False, True], ids=["memory", "tcp"])
 @pytest.mark.parametrize("way", ["forward", "forward over tls", "connect", "connect over tls", "socks", "socks login"])
-def test_cancelling_on_the_way_through_a_proxy_leaks_nothing(authority: CertificateAuthority, way: str) -> None:
+def test_cancelling_on_the_way_through_a_proxy_leaks_nothing(
+    authority: CertificateAuthority, way: str, over_tcp: bool
+) -> None:
     """At every checkpoint of the dial and of the request, for each kind of proxy; all streams of the client's end."""
 
     async def scenario(sweep: SweepRun) -> None:
@@ -42,15 +68,17 @@ def test_cancelling_on_the_way_through_a_proxy_leaks_nothing(authority: Certific
             secure = await stack.enter_async_context(open_scripted(answer, tls=authority))
             network.servers = {"scripted.test:3128": front, "scripted.test:443": secure}
             limits = ClientLimits(connections=1)
-            async with Client(proxies=at, connect=network.connect, tls=tls, limits=limits) as client:
+            connect = await stack.enter_async_context(open_tcp(front)) if over_tcp else network.connect
+            async with Client(proxies=at, connect=connect, tls=tls, limits=limits) as client:
                 with sweep.block():
                     await client.get(url)
                 statistics = client.pool.statistics()
                 assert (statistics.in_use, statistics.connecting, statistics.waiting) == (0, 0, 0), statistics
                 assert statistics.connections == statistics.idle
                 assert (await client.get(url)).content == b"ok"
-                assert [end.closed for end in network.ends["scripted.test:3128"]].count(False) == 1
-            assert all(end.closed for end in network.ends["scripted.test:3128"])
+                ends = network.ends.get("scripted.test:3128", [])
+                assert over_tcp or [end.closed for end in ends].count(False) == 1
+            assert all(end.closed for end in ends)
 
-    report = cancel_sweep(scenario)
+    report = cancel_sweep(scenario, virtual_time=not over_tcp)
     assert report.cancelled >= (4 if way == "forward" else 8)

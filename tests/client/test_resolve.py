@@ -167,6 +167,40 @@ async def test_addresses_that_say_nothing_are_overtaken(autojump_clock: trio.tes
             assert [one.fileno() != -1 for one in factory.made] == [False, False, False, True]
 
 
+async def test_two_that_connect_in_the_same_step(autojump_clock: trio.testing.MockClock) -> None:
+    """One of them is taken, the other closed."""
+    gate = trio.Event()
+
+    class Together(Holes):
+        def socket(self, family: Any = None, type: Any = None, proto: Any = None) -> Any:
+            made = super().socket(family, type, proto)
+
+            async def connect(address: Any) -> None:
+                await gate.wait()
+                made._sock.setblocking(True)
+                made._sock.connect(address)
+                made._sock.setblocking(False)
+
+            made.connect = connect
+            return made
+
+    factory = Together()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        trio.socket.set_custom_socket_factory(factory)
+        async with trio.open_nursery() as nursery:
+
+            async def open_gate() -> None:
+                await trio.sleep(0.3)
+                gate.set()
+
+            nursery.start_soon(open_gate)
+            stream = await open_first(["127.0.0.1", "127.0.0.1"], listener.getsockname()[1], None)
+        async with stream:
+            assert sorted(one.fileno() != -1 for one in factory.made) == [False, True]
+
+
 async def test_the_dials_deadline_holds_for_all_addresses(autojump_clock: trio.testing.MockClock) -> None:
     """Two hundred addresses that say nothing take no longer than one; no socket is left."""
     addresses = [f"127.0.1.{number}" for number in range(200)]

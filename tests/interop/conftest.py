@@ -7,6 +7,7 @@ Rule 3: a program gets a directory of its own for its home and its temporary fil
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import ssl
@@ -132,6 +133,11 @@ class Programs:
         places = os.environ.get("NODE_PATH", "").split(os.pathsep)
         if not any((Path(place) / name).is_dir() for place in places if place):
             not_installed(f"npm's {name}")
+
+    def need_python_package(self, name: str) -> None:
+        """Without a package of Python's the test is over."""
+        if importlib.util.find_spec(name) is None:
+            not_installed(name)
 
     async def node(self, script: str, *arguments: str | Path) -> Finished:
         """Run a script that lies beside the tests."""

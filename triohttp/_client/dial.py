@@ -149,15 +149,11 @@ class Dialer:
     async def _secured(
         self, stream: trio.abc.Stream, host: str, context: ssl.SSLContext, observe: DialObserver
     ) -> trio.abc.Stream:
-        """Return TLS over ``stream``, with whom it is meant to be; ``stream`` is closed when that fails."""
+        """Return TLS over ``stream``, with whom it is meant to be; closing ``stream`` is the caller's."""
         secure = await handshake(stream, host, context)
-        try:
-            if (pins := self._pins.get(host)) is not None:
-                check_pin(secure.getpeercert(binary_form=True), host, pins)
-            observe.tls_done(secure)
-        except BaseException:
-            await trio.aclose_forcefully(secure)
-            raise
+        if (pins := self._pins.get(host)) is not None:
+            check_pin(secure.getpeercert(binary_form=True), host, pins)
+        observe.tls_done(secure)
         return secure
 
     async def _open(self, destination: Destination, observe: DialObserver) -> trio.abc.Stream:
@@ -197,7 +193,7 @@ class Dialer:
                 stream, code = await open_tunnel(stream, proxy, host, port, self._limits)
                 observe.tunnel_opened(code)
         except BaseException:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(stream)  # a tunnel has taken the socket out of what the caller knows
             raise
         return stream
 
@@ -210,7 +206,7 @@ class Dialer:
 
 
 async def handshake(stream: trio.abc.Stream, host: str, context: ssl.SSLContext) -> trio.SSLStream[trio.abc.Stream]:
-    """Return TLS over ``stream``, after its handshake; ``stream`` is closed when that fails.
+    """Return TLS over ``stream``, after its handshake; closing ``stream`` is the caller's.
 
     ``https_compatible`` because servers close without close_notify: a length or a last chunk says what is complete.
 
@@ -221,15 +217,10 @@ async def handshake(stream: trio.abc.Stream, host: str, context: ssl.SSLContext)
         secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
         await secure.do_handshake()
     except trio.BrokenResourceError as exc:
-        await trio.aclose_forcefully(stream)
         reason = _reason(exc.__cause__) if exc.__cause__ is not None else "the peer closed the connection"
         raise TLSError(f"the TLS handshake with {host} failed: {reason}", phase="tls", safe_to_retry=True) from exc
-    except BaseException as exc:
-        await trio.aclose_forcefully(stream)
-        if isinstance(exc, (ssl.SSLError, ValueError)):  # a context that does not fit: not a client's, no such name
-            reason = _reason(exc)
-            raise TLSError(f"TLS with {host} cannot begin: {reason}", phase="tls", safe_to_retry=True) from exc
-        raise
+    except (ssl.SSLError, ValueError) as exc:  # a context that does not fit: not a client's, no such name
+        raise TLSError(f"TLS with {host} cannot begin: {_reason(exc)}", phase="tls", safe_to_retry=True) from exc
     return secure
 
 
