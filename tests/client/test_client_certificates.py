@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -14,6 +15,12 @@ from typing import Any
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from proxying import OK, HttpProxy, Network
 
 from triohttp import Certificate, Client, ClientLimits
@@ -75,8 +82,9 @@ def files(clients: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path
     issued.private_key_and_cert_chain_pem.write_to_path(root / "both.pem")
     issued.private_key_pem.write_to_path(root / "key.pem")
     issued.cert_chain_pems[0].write_to_path(root / "cert.pem")
-    command = ["openssl", "pkcs8", "-topk8", "-in", "key.pem", "-out", "locked.pem", "-passout", "pass:secret"]
-    subprocess.run(command, cwd=root, check=True)
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (root / "locked.pem").write_bytes(locked)
     return root
 
 
@@ -186,6 +194,7 @@ async def test_a_proxy_is_not_told_who_we_are(clients: trustme.CA, files: Path, 
 # -- whom it trusts ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 async def test_a_directory_of_authorities(authority: CertificateAuthority, tmp_path: Path) -> None:
     """``ca`` may be one, with the names that ``openssl rehash`` gives; what is not in there is not trusted."""
     ca_file(authority, tmp_path)

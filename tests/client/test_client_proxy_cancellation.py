@@ -10,11 +10,10 @@ import pytest
 import trio
 from proxying import OK, HttpProxy, Network, SocksProxy, relay
 
-from triohttp import Client, ClientLimits, Proxy
-from triohttp._client.dial import Connect
+from triohttp import URL, Client, ClientLimits, Proxy
+from triohttp._client.dial import Connect, DialObserver
+from triohttp._client.pool import Destination
 from triohttp.testing import CertificateAuthority, RawConnection, ScriptedServer, SweepRun, cancel_sweep, open_scripted
-
-pytestmark = pytest.mark.sweep
 
 SERVER = "https://scripted.test/"
 PLAIN = "http://plain.test/"
@@ -46,6 +45,7 @@ async def open_tcp(front: ScriptedServer) -> AsyncIterator[Connect]:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.sweep
 @pytest.mark.wall_seconds(120)
 @pytest.mark.parametrize("over_tcp", [False, True], ids=["memory", "tcp"])
 @pytest.mark.parametrize("way", ["forward", "forward over tls", "connect", "connect over tls", "socks", "socks login"])
@@ -82,3 +82,52 @@ def test_cancelling_on_the_way_through_a_proxy_leaks_nothing(
 
     report = cancel_sweep(scenario, virtual_time=not over_tcp)
     assert report.cancelled >= (4 if way == "forward" else 8)
+
+
+class Failing(DialObserver):
+    """Writes down the steps of a dial and fails at one of them."""
+
+    __slots__ = ("fails_at", "steps")
+
+    def __init__(self, fails_at: str = "") -> None:
+        self.fails_at = fails_at
+        self.steps: list[str] = []
+
+    def _step(self, step: str) -> None:
+        self.steps.append(step)
+        if step == self.fails_at:
+            raise ZeroDivisionError
+
+    def dial_started(self, destination: Destination) -> None:
+        self._step(f"to {destination}")
+
+    def connected(self, stream: trio.abc.Stream) -> None:
+        self._step("connected")
+
+    def tunnel_opened(self, code: int | None) -> None:
+        self._step(f"tunnel {code}")
+
+    def tls_done(self, stream: trio.SSLStream[trio.abc.Stream]) -> None:
+        self._step("tls")
+
+
+STEPS = ["to https://scripted.test:443", "connected", "tunnel 200", "tls"]
+
+
+@pytest.mark.parametrize("fails_at", ["", *STEPS])
+async def test_whoever_watches_a_dial_hears_of_its_steps(authority: CertificateAuthority, fails_at: str) -> None:
+    """In their order; what it raises at one of them ends the dial, and no socket is left."""
+    network = Network()
+    async with open_scripted(HttpProxy(network)) as front, open_scripted(answer, tls=authority) as secure:
+        network.servers = {"scripted.test:443": secure}
+        async with open_tcp(front) as connect:
+            client = Client(proxies="http://proxy.test", connect=connect, tls=authority.client_context())
+            shared, observer = client._shared, Failing(fails_at)
+            destination = shared.routes.destination(URL(SERVER))
+            if fails_at:
+                with pytest.raises(ZeroDivisionError):
+                    await shared.dialer.dial(destination, observer)
+                assert observer.steps == STEPS[: STEPS.index(fails_at) + 1]
+            else:
+                (await shared.dialer.dial(destination, observer)).close()
+                assert observer.steps == STEPS

@@ -192,7 +192,7 @@ async def test_two_that_connect_in_the_same_step(autojump_clock: trio.testing.Mo
         async with trio.open_nursery() as nursery:
 
             async def open_gate() -> None:
-                await trio.sleep(0.3)
+                await trio.sleep(0.6)  # when nothing else is waited for in either attempt
                 gate.set()
 
             nursery.start_soon(open_gate)

@@ -74,7 +74,6 @@ async def upload(request: Request) -> Response:
     return Response(await request.read())
 
 
-
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("login", ["", "user:p@ss"], ids=["open", "login"])
