@@ -1,0 +1,676 @@
+"""Several requests at once: which answer wins, what is held, and that nothing goes on afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from triohttp import (
+    URL,
+    App,
+    Client,
+    ClientAnswer,
+    ClientLimits,
+    ClientRequest,
+    ClientResponse,
+    ClientTimeouts,
+    Request,
+    Response,
+    Send,
+)
+from triohttp._client import fan_out
+from triohttp.errors import (
+    BodyTooLargeError,
+    ClientClosedError,
+    ConnectError,
+    DisconnectedError,
+    InvalidURLError,
+    LocalProtocolError,
+    TotalTimeout,
+    TrioHTTPError,
+)
+from triohttp.testing import RawConnection, SweepRun, cancel_sweep, open_in_process, open_scripted
+
+HOME = "http://app.test"
+
+
+async def hedge(
+    client: Client,
+    method: str,
+    url: str,
+    *,
+    after_seconds: float,
+    attempts: int = 2,
+    idempotent: bool | None = None,
+    **options: Any,
+) -> ClientResponse:
+    flow = client._flow(method, url, options)
+    return await fan_out.hedge(flow, after_seconds=after_seconds, attempts=attempts, idempotent=idempotent)
+
+
+def open_map(client: Client, requests: Any, *, limit: int, fail_fast: bool = False) -> Any:
+    return fan_out.MapContext(client, requests, limit=limit, fail_fast=fail_fast)
+
+
+# -- one request against itself ----------------------------------------------------------------------------------------
+
+Step = tuple[float, int] | str
+"""Seconds until an answer and its status, or ``reset``, or ``never``."""
+
+
+class Tries:
+    """What a server has seen of the attempts of one request."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        self.client = client
+        self.url = url
+        self.began: list[float] = []
+        self.requests: list[Any] = []
+        self.left = 0
+
+
+@asynccontextmanager
+async def open_tries(*steps: Step, **options: Any) -> AsyncIterator[Tries]:
+    """Open a server whose nth request gets what the nth step says."""
+    rest = list(steps)
+
+    async def script(raw: RawConnection) -> None:
+        while True:
+            tries.requests.append(await raw.read_request())
+            tries.began.append(trio.current_time() - start)
+            step = rest.pop(0) if rest else (0, 200)
+            if step == "reset":
+                raw.reset()
+                return
+            if isinstance(step, str):
+                try:
+                    await raw.receive_some()  # until the client hangs up
+                finally:
+                    tries.left += 1
+                return
+            seconds, status = step
+            await trio.sleep(seconds)
+            content = b"%d" % len(tries.began)
+            await raw.send_all(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(content), content))
+
+    async with open_scripted(script) as server:
+        async with Client(server.url, mounts={server.url: server}, **options) as client:
+            tries = Tries(client, server.url)
+            start = trio.current_time()
+            yield tries
+            statistics = client.pool.statistics()
+            assert (statistics.in_use, statistics.connecting, statistics.waiting) == (0, 0, 0)
+    assert not rest
+
+
+async def test_a_fast_answer_needs_no_second_attempt(autojump_clock: trio.testing.MockClock) -> None:
+    """The request is sent once when it is answered in time."""
+    async with open_tries((0.9, 200)) as tries:
+        response = await hedge(tries.client, "GET", "/", after_seconds=1)
+        assert (response.status, response.content, response.elapsed) == (200, b"1", 0.9)
+        assert tries.began == [0]
+
+
+async def test_the_faster_attempt_wins(autojump_clock: trio.testing.MockClock) -> None:
+    """The second when it is, and then the first is cancelled, its connection closed."""
+    async with open_tries("never", (1, 200)) as tries:
+        response = await hedge(tries.client, "GET", "/", after_seconds=2)
+        assert (response.content, response.elapsed) == (b"2", 3)
+        assert tries.began == [0, 2]
+        await trio.testing.wait_all_tasks_blocked()
+        assert tries.left == 1
+
+
+async def test_the_first_attempt_may_still_win(autojump_clock: trio.testing.MockClock) -> None:
+    """A second that has begun changes nothing about that."""
+    async with open_tries((3, 200), "never") as tries:
+        response = await hedge(tries.client, "GET", "/", after_seconds=2)
+        assert response.elapsed == 3
+        assert tries.began == [0, 2]
+
+
+async def test_attempts_come_one_after_the_other(autojump_clock: trio.testing.MockClock) -> None:
+    """``after_seconds`` apart, and never more than ``attempts``."""
+    async with open_tries((10, 200), "never", "never", "never") as tries:
+        response = await hedge(tries.client, "GET", "/", after_seconds=2, attempts=4)
+        assert (response.status, response.elapsed) == (200, 10)
+        assert tries.began == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("failure", ["reset", (0.5, 500), (0.5, 503), (0.5, 429)], ids=str)
+async def test_a_failure_is_followed_at_once(failure: Step, autojump_clock: trio.testing.MockClock) -> None:
+    """There is nothing to wait for any more."""
+    async with open_tries(failure, (1, 200)) as tries:
+        response = await hedge(tries.client, "GET", "/", after_seconds=60)
+        assert response.status == 200
+        assert tries.began == [0, 0 if failure == "reset" else 0.5]
+
+
+@pytest.mark.parametrize("status", [204, 301, 404, 412])
+async def test_an_answer_that_would_be_the_same_wins(status: int, autojump_clock: trio.testing.MockClock) -> None:
+    """Only 429 and 5xx may be better from somebody else."""
+    async with open_tries((0, status)) as tries:
+        assert (await hedge(tries.client, "HEAD", "/", after_seconds=1)).status == status
+        assert tries.began == [0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "outcome"),
+    [
+        (["reset", "reset"], DisconnectedError),
+        ([(0, 503), (0, 500)], 503),
+        ([(5, 503), (0, 500)], 500),
+        (["reset", (0, 500)], 500),
+        ([(5, 500), "reset"], 500),
+    ],
+    ids=str,
+)
+async def test_when_no_attempt_is_good(
+    steps: list[Step], outcome: int | type[Exception], autojump_clock: trio.testing.MockClock
+) -> None:
+    """The answer that came first, else the error that did."""
+    async with open_tries(*steps) as tries:
+        if isinstance(outcome, int):
+            assert (await hedge(tries.client, "GET", "/", after_seconds=1)).status == outcome
+        else:
+            with pytest.raises(outcome) as caught:
+                await hedge(tries.client, "GET", "/", after_seconds=1)
+            assert not isinstance(caught.value.__context__, ExceptionGroup)
+        assert len(tries.began) == 2
+
+
+async def test_an_error_that_would_be_the_same_ends_it(autojump_clock: trio.testing.MockClock) -> None:
+    """A bound that is passed would be passed again."""
+    async with open_tries((0, 200), limits=ClientLimits(max_body_bytes=0)) as tries:
+        with pytest.raises(BodyTooLargeError):
+            await hedge(tries.client, "GET", "/", after_seconds=1)
+        assert tries.began == [0]
+
+
+async def test_what_middleware_raises_ends_it(autojump_clock: trio.testing.MockClock) -> None:
+    """As it was raised, with the other attempt cancelled."""
+    calls: list[int] = []
+
+    async def middleware(request: ClientRequest, send: Send) -> ClientAnswer:
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise KeyError("mine")
+        return await send(request)
+
+    async with open_tries("never", middleware=[middleware]) as tries:
+        with pytest.raises(KeyError, match="mine"):
+            await hedge(tries.client, "GET", "/", after_seconds=1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert tries.left == 1
+
+
+async def test_total_seconds_bounds_all_attempts(autojump_clock: trio.testing.MockClock) -> None:
+    """The time of the call runs from its beginning, whichever attempt it is spent on."""
+    timeouts = ClientTimeouts(total_seconds=5)
+    async with open_tries("never", "never") as tries:
+        with pytest.raises(TotalTimeout):
+            await hedge(tries.client, "GET", "/", after_seconds=2, timeouts=timeouts)
+        assert trio.current_time() == 5
+    async with open_tries((2, 503), "never") as tries:
+        begun = trio.current_time()
+        assert (await hedge(tries.client, "GET", "/", after_seconds=9, timeouts=timeouts)).status == 503
+        assert trio.current_time() - begun == 5
+
+
+async def test_whole_content_goes_out_with_each_attempt(autojump_clock: trio.testing.MockClock) -> None:
+    """And header fields do, an Idempotency-Key being one that makes it right."""
+    async with open_tries("never", (0, 200)) as tries:
+        headers = {"Idempotency-Key": "k"}
+        await hedge(tries.client, "POST", "/", after_seconds=1, json={"a": 1}, headers=headers)
+        assert [one.content for one in tries.requests] == [b'{"a":1}'] * 2
+        assert [one.headers["idempotency-key"] for one in tries.requests] == ["k"] * 2
+
+
+async def test_what_may_not_be_sent_twice_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    """Before anything is sent, unless the program says that it may."""
+    async with open_tries("never") as tries:
+        with pytest.raises(LocalProtocolError, match="POST may not be sent twice"):
+            await hedge(tries.client, "POST", "/", after_seconds=1)
+        with pytest.raises(LocalProtocolError, match="GET may not be sent twice"):
+            await hedge(tries.client, "GET", "/", after_seconds=1, idempotent=False)
+        with pytest.raises(TypeError, match="several times at once"):
+            await hedge(tries.client, "PUT", "/", after_seconds=1, content=iter([b"x"]))
+        assert tries.began == []
+        assert (await hedge(tries.client, "POST", "/", after_seconds=1, idempotent=True)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"after_seconds": -1}, "after_seconds must be at least 0, not -1"),
+        ({"after_seconds": float("nan")}, "after_seconds must be at least 0"),
+        ({"after_seconds": 1, "attempts": 0}, "attempts must be an integer of at least 1, not 0"),
+    ],
+)
+async def test_a_race_that_makes_no_sense(options: dict[str, Any], message: str) -> None:
+    """It is refused."""
+    async with open_tries() as tries:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            await hedge(tries.client, "GET", "/", **options)
+
+
+async def test_cancelling_a_race(autojump_clock: trio.testing.MockClock) -> None:
+    """Ends both attempts; what comes out is no group."""
+    async with open_tries("never", "never") as tries:
+        with trio.move_on_after(5) as scope:
+            try:
+                await hedge(tries.client, "GET", "/", after_seconds=2)
+            except trio.Cancelled:
+                raise
+            except BaseException as exc:
+                raise AssertionError from exc
+        assert scope.cancelled_caught
+        await trio.testing.wait_all_tasks_blocked()
+        assert tries.left == 2
+
+
+async def test_the_client_is_closed_during_a_race(autojump_clock: trio.testing.MockClock) -> None:
+    """Both attempts end with it."""
+    async with open_tries("never", "never") as tries, trio.open_nursery() as nursery:
+
+        async def close() -> None:
+            await trio.sleep(3)
+            await tries.client.aclose()
+
+        nursery.start_soon(close)
+        with pytest.raises(ClientClosedError):
+            await hedge(tries.client, "GET", "/", after_seconds=2)
+
+
+# -- many requests side by side ----------------------------------------------------------------------------------------
+
+
+class Site:
+    """An app that counts what goes on in it at once."""
+
+    def __init__(self) -> None:
+        self.now = self.most = self.total = 0
+
+    def app(self) -> App:
+        app = App()
+
+        @app.get("/sleep/{seconds}")
+        async def sleep(request: Request) -> Response:
+            self.total += 1
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                await trio.sleep(float(request.path_params["seconds"]))
+            finally:
+                self.now -= 1
+            return Response.text(request.path_params["seconds"])
+
+        @app.post("/echo")
+        async def echo(request: Request) -> Response:
+            return (
+                Response.bytes(await request.read()) if hasattr(Response, "bytes") else Response(await request.read())
+            )
+
+        @app.get("/status/{code:int}")
+        async def status(request: Request) -> Response:
+            return Response(status=int(request.path_params["code"]))
+
+        return app
+
+
+@asynccontextmanager
+async def open_site(**options: Any) -> AsyncIterator[tuple[Client, Site]]:
+    site = Site()
+    async with open_in_process(site.app()) as origin, Client(HOME, mounts={HOME: origin}, **options) as client:
+        yield client, site
+        statistics = client.pool.statistics()
+        assert (statistics.in_use, statistics.connecting, statistics.waiting) == (0, 0, 0)
+
+
+async def test_answers_come_as_they_are_there(autojump_clock: trio.testing.MockClock) -> None:
+    """With the request that each of them answers, the fastest first."""
+    async with open_site() as (client, _):
+        urls = [f"/sleep/{seconds}" for seconds in (3, 1, 2)]
+        found: list[tuple[str, str, float]] = []
+        start = trio.current_time()
+        async with open_map(client, urls, limit=10) as results:
+            async for url, outcome in results:
+                assert isinstance(outcome, ClientResponse)
+                found.append((url, outcome.text, trio.current_time() - start))
+        assert found == [("/sleep/1", "1", 1), ("/sleep/2", "2", 2), ("/sleep/3", "3", 3)]
+
+
+async def test_kinds_of_requests(autojump_clock: trio.testing.MockClock) -> None:
+    """A URL is a GET; a method, a URL and options are any request. The item comes back as it was given."""
+    async with open_site() as (client, _):
+        items = ["/sleep/0", URL(f"{HOME}/sleep/1"), ("POST", "/echo", {"content": b"abc"})]
+        found = {}
+        async with open_map(client, items, limit=10) as results:
+            async for item, outcome in results:
+                found[id(item)] = outcome.content
+        assert [found[id(item)] for item in items] == [b"0", b"1", b"abc"]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize("kind", ["list", "generator", "async generator", "channel"])
+async def test_no_more_than_the_limit_at_once(kind: str, limit: int, autojump_clock: trio.testing.MockClock) -> None:
+    """Requests are asked for only when there is room for them; all are answered in the end."""
+    asked: list[int] = []
+
+    def generate() -> Iterator[str]:
+        for number in range(10):
+            asked.append(number)
+            yield "/sleep/1"
+
+    async def generate_slowly() -> AsyncIterator[str]:
+        for url in generate():
+            await trio.sleep(0)
+            yield url
+
+    async with open_site(limits=ClientLimits(connections=100, connections_per_origin=100)) as (client, site):
+        urls: Any = list(generate()) if kind == "list" else generate()
+        if kind == "async generator":
+            urls = generate_slowly()
+        if kind == "channel":
+            send, urls = trio.open_memory_channel[str](10)
+            with send:
+                for url in generate():
+                    send.send_nowait(url)
+        count = 0
+        async with open_map(client, urls, limit=limit) as results:
+            await trio.testing.wait_all_tasks_blocked()
+            if "generator" in kind:
+                assert len(asked) == min(limit, 10)
+            async for _ in results:
+                count += 1
+        assert (count, site.total, site.most) == (10, 10, min(limit, 10))
+
+
+async def test_answers_that_nobody_takes_are_not_more_than_the_limit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A slow reader slows the requests down: what it has not taken keeps its place."""
+    async with open_site() as (client, site):
+        endless = iter(lambda: "/sleep/0", None)
+        async with open_map(client, endless, limit=3) as results:
+            for taken in range(1, 5):
+                await trio.sleep(100)
+                assert site.total == 2 + taken
+                await anext(results)
+        assert site.total == 6
+
+
+async def test_a_request_that_fails_is_an_outcome(autojump_clock: trio.testing.MockClock) -> None:
+    """Its error stands beside it; the others are not touched, and an answer of 404 is an answer."""
+    async with open_site(mounts_only=True) as (client, _):
+        client = client.derive(base_url=None)
+        urls = [f"{HOME}/sleep/1", "http://elsewhere.test/", "not a url", f"{HOME}/status/404"]
+        async with open_map(client, urls, limit=2) as results:
+            found = {url: outcome async for url, outcome in results}
+        assert found[urls[0]].status == 200
+        assert isinstance(found[urls[1]], ConnectError)
+        assert isinstance(found[urls[2]], InvalidURLError)
+        assert found[urls[3]].status == 404
+
+
+async def test_fail_fast(autojump_clock: trio.testing.MockClock) -> None:
+    """The first error is raised, after the answers that came before it; what is under way is cancelled."""
+    async with open_site(mounts_only=True) as (client, site):
+        urls = [f"{HOME}/sleep/1", "http://elsewhere.test/", f"{HOME}/sleep/60"]
+
+        async def slow_to_fail(request: ClientRequest, send: Send) -> ClientAnswer:
+            await trio.sleep(2 if request.url.host != "app.test" else 0)
+            return await send(request)
+
+        failing = client.derive(base_url=None, middleware=[slow_to_fail])
+        found = []
+        start = trio.current_time()
+        with pytest.raises(ConnectError) as caught:
+            async with open_map(failing, urls, limit=9, fail_fast=True) as results:
+                async for _, outcome in results:
+                    found.append(outcome.text)
+        assert found == ["1"]
+        assert trio.current_time() - start < 10
+        await trio.testing.wait_all_tasks_blocked()
+        assert site.now == 0
+        assert not isinstance(caught.value.__context__, ExceptionGroup)
+
+
+@pytest.mark.parametrize("leave", ["break", "raise", "cancel", "return"])
+@pytest.mark.parametrize("fail_fast", [False, True])
+async def test_leaving_early(leave: str, fail_fast: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """Everything under way is cancelled, and what comes out of the block is what went into it."""
+    closed: list[str] = []
+
+    async def urls() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "/sleep/1"
+                yield "/sleep/100"
+        finally:
+            await trio.sleep(1)
+            closed.append("closed")
+
+    async with open_site() as (client, site):
+
+        async def use() -> None:
+            async with open_map(client, urls(), limit=5, fail_fast=fail_fast) as results:
+                async for _ in results:
+                    if leave == "break":
+                        break
+                    if leave == "raise":
+                        raise KeyError("mine")
+                    if leave == "cancel":
+                        scope.cancel()
+                    if leave == "return":
+                        return
+
+        with trio.CancelScope() as scope:
+            if leave == "raise":
+                with pytest.raises(KeyError, match="mine"):
+                    await use()
+            else:
+                await use()
+        assert scope.cancelled_caught == (leave == "cancel")
+        assert closed == ([] if leave == "cancel" else ["closed"])
+        await trio.testing.wait_all_tasks_blocked()
+        assert site.now == 0
+
+
+async def test_a_cancellation_while_it_waits_loses_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """A result that was not handed out comes with the next call."""
+    async with open_site() as (client, _):
+        async with open_map(client, [f"/sleep/{n}" for n in range(1, 6)], limit=9) as results:
+            found = []
+            while len(found) < 5:
+                with trio.move_on_after(0.4):
+                    found.append((await anext(results))[0])
+            with pytest.raises(StopAsyncIteration):
+                await anext(results)
+        assert found == [f"/sleep/{n}" for n in range(1, 6)]
+
+
+async def test_several_readers(autojump_clock: trio.testing.MockClock) -> None:
+    """Each result goes to one of them, and all of them end."""
+    async with open_site() as (client, _):
+        found: list[str] = []
+
+        async def read(results: Any) -> None:
+            async for url, _ in results:
+                found.append(url)
+                await trio.sleep(1)
+
+        urls = [f"/sleep/{n}" for n in range(10)]
+        async with open_map(client, urls, limit=4) as results, trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(read, results)
+        assert sorted(found) == urls
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_what_the_iterable_raises(kind: str, autojump_clock: trio.testing.MockClock) -> None:
+    """It comes out of the iteration as it is, after the answers that came before."""
+
+    def fail() -> Iterator[str]:
+        yield "/sleep/0"
+        raise KeyError("mine")
+
+    async def fail_slowly() -> AsyncIterator[str]:
+        yield "/sleep/0"
+        await trio.sleep(1)
+        raise KeyError("mine")
+
+    async with open_site() as (client, _):
+        found = []
+        async with open_map(client, fail() if kind == "sync" else fail_slowly(), limit=1) as results:
+            with pytest.raises(KeyError, match="mine"):
+                async for url, _ in results:
+                    found.append(url)
+            with pytest.raises(KeyError, match="mine"):
+                await anext(results)
+        assert found == ["/sleep/0"]
+
+
+async def test_a_mistake_that_nobody_heard_of(autojump_clock: trio.testing.MockClock) -> None:
+    """It is raised when the block is left, be it one of the iterable's cleanup; what a request met with is not."""
+
+    def clumsy() -> Iterator[str]:
+        try:
+            while True:
+                yield "/sleep/0"
+        finally:
+            raise KeyError("cleanup")
+
+    async with open_site() as (client, _):
+        with pytest.raises(KeyError, match="cleanup"):
+            async with open_map(client, clumsy(), limit=1) as results:
+                await anext(results)
+        async with open_map(client, ["//", "/sleep/9"], limit=2, fail_fast=True) as results:
+            await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("item", [5, None, ("GET", "/"), ["GET", "/", {}]], ids=str)
+async def test_what_is_no_request(item: Any, autojump_clock: trio.testing.MockClock) -> None:
+    """It is the program's mistake, and ends the iteration."""
+    async with open_site() as (client, _):
+        with pytest.raises(TypeError, match="a request is a URL, or a tuple of method, URL and options"):
+            async with open_map(client, [item], limit=1) as results:
+                async for _ in results:
+                    pass
+
+
+async def test_wrong_options_of_a_request(autojump_clock: trio.testing.MockClock) -> None:
+    """They are no outcome either."""
+    async with open_site() as (client, _):
+        with pytest.raises(TypeError, match="unknown option 'no'"):
+            async with open_map(client, [("GET", "/", {"no": 1})], limit=1) as results:
+                async for _ in results:
+                    pass
+
+
+async def test_closing_the_client_ends_it(autojump_clock: trio.testing.MockClock) -> None:
+    """An endless iterable does not become endless errors."""
+    async with open_site() as (client, _):
+        with pytest.raises(ClientClosedError):
+            async with open_map(client, iter(lambda: "/sleep/9", None), limit=3) as results:
+                await trio.testing.wait_all_tasks_blocked()
+                await client.aclose()
+                async for _ in results:
+                    pass
+
+
+async def test_a_block_is_entered_once(autojump_clock: trio.testing.MockClock) -> None:
+    """And outside of it there are no results."""
+    async with open_site() as (client, _):
+        context = open_map(client, ["/sleep/0"], limit=1)
+        async with context as results:
+            with pytest.raises(RuntimeError, match="entered before"):
+                await context.__aenter__()
+        with pytest.raises(trio.ClosedResourceError):
+            await anext(results)
+
+
+@pytest.mark.parametrize(
+    ("requests", "limit", "error", "message"),
+    [
+        ("/a", 1, TypeError, "map takes an iterable of requests, not '/a'"),
+        (URL(HOME), 1, TypeError, "map takes an iterable of requests"),
+        (b"/a", 1, TypeError, "map takes an iterable of requests"),
+        (5, 1, TypeError, "map takes an iterable of requests, not 5"),
+        ([], 0, ValueError, "limit must be an integer of at least 1, not 0"),
+    ],
+    ids=str,
+)
+async def test_arguments_of_map(requests: Any, limit: int, error: type[Exception], message: str) -> None:
+    """They are checked at once."""
+    async with open_site() as (client, _):
+        with pytest.raises(error, match=re.escape(message)):
+            open_map(client, requests, limit=limit)
+
+
+# -- cancelling anywhere -----------------------------------------------------------------------------------------------
+
+
+async def race(client: Client, url: str) -> None:
+    response = await hedge(client, "GET", url, after_seconds=1, attempts=3)
+    assert response.content == b"ok"
+
+
+async def map_all(client: Client, url: str) -> None:
+    async with open_map(client, [url] * 4, limit=2) as results:
+        outcomes = [outcome.content async for _, outcome in results]
+    assert outcomes == [b"ok"] * 4
+
+
+async def map_some(client: Client, url: str) -> None:
+    async def urls() -> AsyncIterator[str]:
+        while True:
+            yield url
+            await trio.lowlevel.checkpoint()
+
+    async with open_map(client, urls(), limit=2) as results:
+        async for _, outcome in results:
+            assert outcome.content == b"ok"
+            break
+
+
+@pytest.mark.sweep
+@pytest.mark.wall_seconds(120)
+@pytest.mark.parametrize("use", [race, map_all, map_some])
+@pytest.mark.parametrize("every_task", [False, True])
+def test_cancelling_anywhere_leaks_nothing(use: Callable[[Client, str], Awaitable[None]], every_task: bool) -> None:
+    """Every slot is there afterwards, and the client goes on working."""
+
+    async def scenario(sweep: SweepRun) -> None:
+        count = 0
+
+        async def script(raw: RawConnection) -> None:
+            nonlocal count
+            while True:
+                await raw.read_request()
+                count += 1
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await trio.sleep(3 if count == 1 else 0.25)
+                    await raw.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+                    await raw.send_all(b"k")
+
+        async with open_scripted(script) as server:
+            async with Client(mounts={server.url: server}) as client:
+                with sweep.block(every_task=every_task):
+                    try:
+                        await use(client, server.url)
+                    except (BaseExceptionGroup, TrioHTTPError) as exc:
+                        raise AssertionError("only Cancelled may come out") from exc
+                statistics = client.pool.statistics()
+                assert (statistics.in_use, statistics.connecting, statistics.waiting) == (0, 0, 0), statistics
+                assert (await client.get(server.url)).content == b"ok"
+
+    report = cancel_sweep(scenario)
+    assert report.cancelled > 0
