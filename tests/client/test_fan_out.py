@@ -25,7 +25,6 @@ from triohttp import (
     Response,
     Send,
 )
-from triohttp._client import fan_out
 from triohttp.errors import (
     BodyTooLargeError,
     ClientClosedError,
@@ -39,24 +38,6 @@ from triohttp.errors import (
 from triohttp.testing import RawConnection, SweepRun, cancel_sweep, open_in_process, open_scripted
 
 HOME = "http://app.test"
-
-
-async def hedge(
-    client: Client,
-    method: str,
-    url: str,
-    *,
-    after_seconds: float,
-    attempts: int = 2,
-    idempotent: bool | None = None,
-    **options: Any,
-) -> ClientResponse:
-    flow = client._flow(method, url, options)
-    return await fan_out.hedge(flow, after_seconds=after_seconds, attempts=attempts, idempotent=idempotent)
-
-
-def open_map(client: Client, requests: Any, *, limit: int, fail_fast: bool = False) -> Any:
-    return fan_out.MapContext(client, requests, limit=limit, fail_fast=fail_fast)
 
 
 # -- one request against itself ----------------------------------------------------------------------------------------
@@ -113,7 +94,7 @@ async def open_tries(*steps: Step, **options: Any) -> AsyncIterator[Tries]:
 async def test_a_fast_answer_needs_no_second_attempt(autojump_clock: trio.testing.MockClock) -> None:
     """The request is sent once when it is answered in time."""
     async with open_tries((0.9, 200)) as tries:
-        response = await hedge(tries.client, "GET", "/", after_seconds=1)
+        response = await tries.client.hedge("GET", "/", after_seconds=1)
         assert (response.status, response.content, response.elapsed) == (200, b"1", 0.9)
         assert tries.began == [0]
 
@@ -121,7 +102,7 @@ async def test_a_fast_answer_needs_no_second_attempt(autojump_clock: trio.testin
 async def test_the_faster_attempt_wins(autojump_clock: trio.testing.MockClock) -> None:
     """The second when it is, and then the first is cancelled, its connection closed."""
     async with open_tries("never", (1, 200)) as tries:
-        response = await hedge(tries.client, "GET", "/", after_seconds=2)
+        response = await tries.client.hedge("GET", "/", after_seconds=2)
         assert (response.content, response.elapsed) == (b"2", 3)
         assert tries.began == [0, 2]
         await trio.testing.wait_all_tasks_blocked()
@@ -131,7 +112,7 @@ async def test_the_faster_attempt_wins(autojump_clock: trio.testing.MockClock) -
 async def test_the_first_attempt_may_still_win(autojump_clock: trio.testing.MockClock) -> None:
     """A second that has begun changes nothing about that."""
     async with open_tries((3, 200), "never") as tries:
-        response = await hedge(tries.client, "GET", "/", after_seconds=2)
+        response = await tries.client.hedge("GET", "/", after_seconds=2)
         assert response.elapsed == 3
         assert tries.began == [0, 2]
 
@@ -139,7 +120,7 @@ async def test_the_first_attempt_may_still_win(autojump_clock: trio.testing.Mock
 async def test_attempts_come_one_after_the_other(autojump_clock: trio.testing.MockClock) -> None:
     """``after_seconds`` apart, and never more than ``attempts``."""
     async with open_tries((10, 200), "never", "never", "never") as tries:
-        response = await hedge(tries.client, "GET", "/", after_seconds=2, attempts=4)
+        response = await tries.client.hedge("GET", "/", after_seconds=2, attempts=4)
         assert (response.status, response.elapsed) == (200, 10)
         assert tries.began == [0, 2, 4, 6]
 
@@ -148,7 +129,7 @@ async def test_attempts_come_one_after_the_other(autojump_clock: trio.testing.Mo
 async def test_a_failure_is_followed_at_once(failure: Step, autojump_clock: trio.testing.MockClock) -> None:
     """There is nothing to wait for any more."""
     async with open_tries(failure, (1, 200)) as tries:
-        response = await hedge(tries.client, "GET", "/", after_seconds=60)
+        response = await tries.client.hedge("GET", "/", after_seconds=60)
         assert response.status == 200
         assert tries.began == [0, 0 if failure == "reset" else 0.5]
 
@@ -157,7 +138,7 @@ async def test_a_failure_is_followed_at_once(failure: Step, autojump_clock: trio
 async def test_an_answer_that_would_be_the_same_wins(status: int, autojump_clock: trio.testing.MockClock) -> None:
     """Only 429 and 5xx may be better from somebody else."""
     async with open_tries((0, status)) as tries:
-        assert (await hedge(tries.client, "HEAD", "/", after_seconds=1)).status == status
+        assert (await tries.client.hedge("HEAD", "/", after_seconds=1)).status == status
         assert tries.began == [0]
 
 
@@ -178,10 +159,10 @@ async def test_when_no_attempt_is_good(
     """The answer that came first, else the error that did."""
     async with open_tries(*steps) as tries:
         if isinstance(outcome, int):
-            assert (await hedge(tries.client, "GET", "/", after_seconds=1)).status == outcome
+            assert (await tries.client.hedge("GET", "/", after_seconds=1)).status == outcome
         else:
             with pytest.raises(outcome) as caught:
-                await hedge(tries.client, "GET", "/", after_seconds=1)
+                await tries.client.hedge("GET", "/", after_seconds=1)
             assert not isinstance(caught.value.__context__, ExceptionGroup)
         assert len(tries.began) == 2
 
@@ -190,7 +171,7 @@ async def test_an_error_that_would_be_the_same_ends_it(autojump_clock: trio.test
     """A bound that is passed would be passed again."""
     async with open_tries((0, 200), limits=ClientLimits(max_body_bytes=0)) as tries:
         with pytest.raises(BodyTooLargeError):
-            await hedge(tries.client, "GET", "/", after_seconds=1)
+            await tries.client.hedge("GET", "/", after_seconds=1)
         assert tries.began == [0]
 
 
@@ -206,7 +187,7 @@ async def test_what_middleware_raises_ends_it(autojump_clock: trio.testing.MockC
 
     async with open_tries("never", middleware=[middleware]) as tries:
         with pytest.raises(KeyError, match="mine"):
-            await hedge(tries.client, "GET", "/", after_seconds=1)
+            await tries.client.hedge("GET", "/", after_seconds=1)
         await trio.testing.wait_all_tasks_blocked()
         assert tries.left == 1
 
@@ -216,11 +197,11 @@ async def test_total_seconds_bounds_all_attempts(autojump_clock: trio.testing.Mo
     timeouts = ClientTimeouts(total_seconds=5)
     async with open_tries("never", "never") as tries:
         with pytest.raises(TotalTimeout):
-            await hedge(tries.client, "GET", "/", after_seconds=2, timeouts=timeouts)
+            await tries.client.hedge("GET", "/", after_seconds=2, timeouts=timeouts)
         assert trio.current_time() == 5
     async with open_tries((2, 503), "never") as tries:
         begun = trio.current_time()
-        assert (await hedge(tries.client, "GET", "/", after_seconds=9, timeouts=timeouts)).status == 503
+        assert (await tries.client.hedge("GET", "/", after_seconds=9, timeouts=timeouts)).status == 503
         assert trio.current_time() - begun == 5
 
 
@@ -228,7 +209,7 @@ async def test_whole_content_goes_out_with_each_attempt(autojump_clock: trio.tes
     """And header fields do, an Idempotency-Key being one that makes it right."""
     async with open_tries("never", (0, 200)) as tries:
         headers = {"Idempotency-Key": "k"}
-        await hedge(tries.client, "POST", "/", after_seconds=1, json={"a": 1}, headers=headers)
+        await tries.client.hedge("POST", "/", after_seconds=1, json={"a": 1}, headers=headers)
         assert [one.content for one in tries.requests] == [b'{"a":1}'] * 2
         assert [one.headers["idempotency-key"] for one in tries.requests] == ["k"] * 2
 
@@ -237,13 +218,13 @@ async def test_what_may_not_be_sent_twice_is_refused(autojump_clock: trio.testin
     """Before anything is sent, unless the program says that it may."""
     async with open_tries("never") as tries:
         with pytest.raises(LocalProtocolError, match="POST may not be sent twice"):
-            await hedge(tries.client, "POST", "/", after_seconds=1)
+            await tries.client.hedge("POST", "/", after_seconds=1)
         with pytest.raises(LocalProtocolError, match="GET may not be sent twice"):
-            await hedge(tries.client, "GET", "/", after_seconds=1, idempotent=False)
+            await tries.client.hedge("GET", "/", after_seconds=1, idempotent=False)
         with pytest.raises(TypeError, match="several times at once"):
-            await hedge(tries.client, "PUT", "/", after_seconds=1, content=iter([b"x"]))
+            await tries.client.hedge("PUT", "/", after_seconds=1, content=iter([b"x"]))
         assert tries.began == []
-        assert (await hedge(tries.client, "POST", "/", after_seconds=1, idempotent=True)).status == 200
+        assert (await tries.client.hedge("POST", "/", after_seconds=1, idempotent=True)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -258,7 +239,7 @@ async def test_a_race_that_makes_no_sense(options: dict[str, Any], message: str)
     """It is refused."""
     async with open_tries() as tries:
         with pytest.raises(ValueError, match=re.escape(message)):
-            await hedge(tries.client, "GET", "/", **options)
+            await tries.client.hedge("GET", "/", **options)
 
 
 async def test_cancelling_a_race(autojump_clock: trio.testing.MockClock) -> None:
@@ -266,7 +247,7 @@ async def test_cancelling_a_race(autojump_clock: trio.testing.MockClock) -> None
     async with open_tries("never", "never") as tries:
         with trio.move_on_after(5) as scope:
             try:
-                await hedge(tries.client, "GET", "/", after_seconds=2)
+                await tries.client.hedge("GET", "/", after_seconds=2)
             except trio.Cancelled:
                 raise
             except BaseException as exc:
@@ -286,7 +267,7 @@ async def test_the_client_is_closed_during_a_race(autojump_clock: trio.testing.M
 
         nursery.start_soon(close)
         with pytest.raises(ClientClosedError):
-            await hedge(tries.client, "GET", "/", after_seconds=2)
+            await tries.client.hedge("GET", "/", after_seconds=2)
 
 
 # -- many requests side by side ----------------------------------------------------------------------------------------
@@ -340,7 +321,7 @@ async def test_answers_come_as_they_are_there(autojump_clock: trio.testing.MockC
         urls = [f"/sleep/{seconds}" for seconds in (3, 1, 2)]
         found: list[tuple[str, str, float]] = []
         start = trio.current_time()
-        async with open_map(client, urls, limit=10) as results:
+        async with client.map(urls, limit=10) as results:
             async for url, outcome in results:
                 assert isinstance(outcome, ClientResponse)
                 found.append((url, outcome.text, trio.current_time() - start))
@@ -352,7 +333,7 @@ async def test_kinds_of_requests(autojump_clock: trio.testing.MockClock) -> None
     async with open_site() as (client, _):
         items = ["/sleep/0", URL(f"{HOME}/sleep/1"), ("POST", "/echo", {"content": b"abc"})]
         found = {}
-        async with open_map(client, items, limit=10) as results:
+        async with client.map(items, limit=10) as results:
             async for item, outcome in results:
                 found[id(item)] = outcome.content
         assert [found[id(item)] for item in items] == [b"0", b"1", b"abc"]
@@ -384,7 +365,7 @@ async def test_no_more_than_the_limit_at_once(kind: str, limit: int, autojump_cl
                 for url in generate():
                     send.send_nowait(url)
         count = 0
-        async with open_map(client, urls, limit=limit) as results:
+        async with client.map(urls, limit=limit) as results:
             await trio.testing.wait_all_tasks_blocked()
             if "generator" in kind:
                 assert len(asked) == min(limit, 10)
@@ -399,7 +380,7 @@ async def test_answers_that_nobody_takes_are_not_more_than_the_limit(
     """A slow reader slows the requests down: what it has not taken keeps its place."""
     async with open_site() as (client, site):
         endless = iter(lambda: "/sleep/0", None)
-        async with open_map(client, endless, limit=3) as results:
+        async with client.map(endless, limit=3) as results:
             for taken in range(1, 5):
                 await trio.sleep(100)
                 assert site.total == 2 + taken
@@ -412,7 +393,7 @@ async def test_a_request_that_fails_is_an_outcome(autojump_clock: trio.testing.M
     async with open_site(mounts_only=True) as (client, _):
         client = client.derive(base_url=None)
         urls = [f"{HOME}/sleep/1", "http://elsewhere.test/", "not a url", f"{HOME}/status/404"]
-        async with open_map(client, urls, limit=2) as results:
+        async with client.map(urls, limit=2) as results:
             found = {url: outcome async for url, outcome in results}
         assert found[urls[0]].status == 200
         assert isinstance(found[urls[1]], ConnectError)
@@ -433,7 +414,7 @@ async def test_fail_fast(autojump_clock: trio.testing.MockClock) -> None:
         found = []
         start = trio.current_time()
         with pytest.raises(ConnectError) as caught:
-            async with open_map(failing, urls, limit=9, fail_fast=True) as results:
+            async with failing.map(urls, limit=9, fail_fast=True) as results:
                 async for _, outcome in results:
                     found.append(outcome.text)
         assert found == ["1"]
@@ -461,7 +442,7 @@ async def test_leaving_early(leave: str, fail_fast: bool, autojump_clock: trio.t
     async with open_site() as (client, site):
 
         async def use() -> None:
-            async with open_map(client, urls(), limit=5, fail_fast=fail_fast) as results:
+            async with client.map(urls(), limit=5, fail_fast=fail_fast) as results:
                 async for _ in results:
                     if leave == "break":
                         break
@@ -487,7 +468,7 @@ async def test_leaving_early(leave: str, fail_fast: bool, autojump_clock: trio.t
 async def test_a_cancellation_while_it_waits_loses_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """A result that was not handed out comes with the next call."""
     async with open_site() as (client, _):
-        async with open_map(client, [f"/sleep/{n}" for n in range(1, 6)], limit=9) as results:
+        async with client.map([f"/sleep/{n}" for n in range(1, 6)], limit=9) as results:
             found = []
             while len(found) < 5:
                 with trio.move_on_after(0.4):
@@ -508,7 +489,7 @@ async def test_several_readers(autojump_clock: trio.testing.MockClock) -> None:
                 await trio.sleep(1)
 
         urls = [f"/sleep/{n}" for n in range(10)]
-        async with open_map(client, urls, limit=4) as results, trio.open_nursery() as nursery:
+        async with client.map(urls, limit=4) as results, trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(read, results)
         assert sorted(found) == urls
@@ -529,7 +510,7 @@ async def test_what_the_iterable_raises(kind: str, autojump_clock: trio.testing.
 
     async with open_site() as (client, _):
         found = []
-        async with open_map(client, fail() if kind == "sync" else fail_slowly(), limit=1) as results:
+        async with client.map(fail() if kind == "sync" else fail_slowly(), limit=1) as results:
             with pytest.raises(KeyError, match="mine"):
                 async for url, _ in results:
                     found.append(url)
@@ -550,9 +531,9 @@ async def test_a_mistake_that_nobody_heard_of(autojump_clock: trio.testing.MockC
 
     async with open_site() as (client, _):
         with pytest.raises(KeyError, match="cleanup"):
-            async with open_map(client, clumsy(), limit=1) as results:
+            async with client.map(clumsy(), limit=1) as results:
                 await anext(results)
-        async with open_map(client, ["//", "/sleep/9"], limit=2, fail_fast=True) as results:
+        async with client.map(["//", "/sleep/9"], limit=2, fail_fast=True) as results:
             await trio.testing.wait_all_tasks_blocked()
 
 
@@ -561,7 +542,7 @@ async def test_what_is_no_request(item: Any, autojump_clock: trio.testing.MockCl
     """It is the program's mistake, and ends the iteration."""
     async with open_site() as (client, _):
         with pytest.raises(TypeError, match="a request is a URL, or a tuple of method, URL and options"):
-            async with open_map(client, [item], limit=1) as results:
+            async with client.map([item], limit=1) as results:
                 async for _ in results:
                     pass
 
@@ -570,7 +551,7 @@ async def test_wrong_options_of_a_request(autojump_clock: trio.testing.MockClock
     """They are no outcome either."""
     async with open_site() as (client, _):
         with pytest.raises(TypeError, match="unknown option 'no'"):
-            async with open_map(client, [("GET", "/", {"no": 1})], limit=1) as results:
+            async with client.map([("GET", "/", {"no": 1})], limit=1) as results:
                 async for _ in results:
                     pass
 
@@ -579,7 +560,7 @@ async def test_closing_the_client_ends_it(autojump_clock: trio.testing.MockClock
     """An endless iterable does not become endless errors."""
     async with open_site() as (client, _):
         with pytest.raises(ClientClosedError):
-            async with open_map(client, iter(lambda: "/sleep/9", None), limit=3) as results:
+            async with client.map(iter(lambda: "/sleep/9", None), limit=3) as results:
                 await trio.testing.wait_all_tasks_blocked()
                 await client.aclose()
                 async for _ in results:
@@ -589,7 +570,7 @@ async def test_closing_the_client_ends_it(autojump_clock: trio.testing.MockClock
 async def test_a_block_is_entered_once(autojump_clock: trio.testing.MockClock) -> None:
     """And outside of it there are no results."""
     async with open_site() as (client, _):
-        context = open_map(client, ["/sleep/0"], limit=1)
+        context = client.map(["/sleep/0"], limit=1)
         async with context as results:
             with pytest.raises(RuntimeError, match="entered before"):
                 await context.__aenter__()
@@ -612,19 +593,19 @@ async def test_arguments_of_map(requests: Any, limit: int, error: type[Exception
     """They are checked at once."""
     async with open_site() as (client, _):
         with pytest.raises(error, match=re.escape(message)):
-            open_map(client, requests, limit=limit)
+            client.map(requests, limit=limit)
 
 
 # -- cancelling anywhere -----------------------------------------------------------------------------------------------
 
 
 async def race(client: Client, url: str) -> None:
-    response = await hedge(client, "GET", url, after_seconds=1, attempts=3)
+    response = await client.hedge("GET", url, after_seconds=1, attempts=3)
     assert response.content == b"ok"
 
 
 async def map_all(client: Client, url: str) -> None:
-    async with open_map(client, [url] * 4, limit=2) as results:
+    async with client.map([url] * 4, limit=2) as results:
         outcomes = [outcome.content async for _, outcome in results]
     assert outcomes == [b"ok"] * 4
 
@@ -635,7 +616,7 @@ async def map_some(client: Client, url: str) -> None:
             yield url
             await trio.lowlevel.checkpoint()
 
-    async with open_map(client, urls(), limit=2) as results:
+    async with client.map(urls(), limit=2) as results:
         async for _, outcome in results:
             assert outcome.content == b"ok"
             break

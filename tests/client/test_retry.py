@@ -15,8 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from triohttp import Client, ClientLimits, ClientTimeouts
-from triohttp._client.retry import retry
+from triohttp import Client, ClientLimits, ClientTimeouts, retry
 from triohttp._values.dates import format_http_date
 from triohttp.errors import ClientClosedError, ConnectError, DisconnectedError, HeadTimeout, TLSError, TotalTimeout
 from triohttp.testing import CertificateAuthority, RawConnection, RawRequest, ScriptedServer, open_scripted
