@@ -10,9 +10,14 @@ import trio
 
 from triohttp import (
     App,
+    BearerAuth,
+    Certificate,
     Client,
+    ClientAnswer,
+    ClientRequest,
     ClientResponse,
     ClientResponseStream,
+    CookieJar,
     Event,
     EventReceiver,
     EventSender,
@@ -24,12 +29,16 @@ from triohttp import (
     RequestBody,
     Response,
     ResponseBody,
+    Send,
     Server,
     ServerStatistics,
     StateKey,
+    SyncClient,
     open_server,
+    retry,
     serve,
 )
+from triohttp.errors import TrioHTTPError
 from triohttp.lowlevel import Address, Exchange, ResponseHead, TLSInfo
 from triohttp.testing import InProcessServer, RawConnection, RawResponse, open_in_process
 
@@ -123,3 +132,23 @@ async def testing() -> None:
         raw = await server.open_raw()
         assert_type(raw, RawConnection)
         assert_type(await raw.read_response(), RawResponse)
+
+
+async def client_options(client: Client, request: ClientRequest, send: Send) -> None:
+    assert_type(await client.hedge("GET", "/", after_seconds=1), ClientResponse)
+    async with client.map(["/a", "/b"], limit=2) as results:
+        async for url, outcome in results:
+            assert_type(url, str)
+            assert_type(outcome, ClientResponse | TrioHTTPError)
+    reply = await client.get("/", auth=("u", "p"), redirects=False, cookies={"a": "b"})
+    assert_type(reply.history, tuple[ClientResponse, ...])
+    assert_type(await send(request), ClientAnswer)
+    derived = client.derive(middleware=[retry(2)], cookies=CookieJar(), auth={"https://h": BearerAuth("t")})
+    assert_type(derived, Client)
+
+
+def without_trio() -> None:
+    with SyncClient(proxies={"https": None}, certificate=Certificate("c.pem")) as client:
+        assert_type(client.get("/", timeout=5), ClientResponse)
+        with client.stream("GET", "/") as response:
+            assert_type(response.read(), bytes)
