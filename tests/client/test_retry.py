@@ -221,6 +221,52 @@ async def test_an_error_of_the_contents_source_says_nothing_about_the_request(
         assert origin.dials == 1
 
 
+@pytest.mark.parametrize("mounted", [True, False])
+async def test_what_was_redirected_has_gone_out(mounted: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """A POST that led somewhere was acted on, though nothing went to where it led."""
+    async with open_client(reply(303, "Location: http://refusing.test/")) as (_, origin):
+
+        class Refusing:
+            async def connect(self) -> trio.abc.Stream:
+                await trio.lowlevel.checkpoint()
+                raise OSError("refused")
+
+        mounts = {origin.url: origin, **({"http://refusing.test": Refusing()} if mounted else {})}
+        async with Client(mounts=mounts, mounts_only=True, middleware=[retry()]) as client:
+            with pytest.raises(ConnectError) as caught:
+                await client.post(origin.url, content=b"pay")
+        assert (caught.value.sent, caught.value.safe_to_retry) == (True, False)
+        assert origin.methods == ["POST"]
+
+
+async def test_one_pass_over_content_ends_before_the_next_begins(autojump_clock: trio.testing.MockClock) -> None:
+    """However long its cleanup takes, and though the answer that stopped it was let go meanwhile."""
+    steps: list[str] = []
+
+    class Content:
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            steps.append("begin")
+            try:
+                for _ in range(100):
+                    yield b"x" * 10_000
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(60)
+                steps.append("end")
+
+    async def script(raw: RawConnection) -> None:
+        await raw.receive_some()
+        status = b"503 Busy" if len(server.connections) == 1 else b"200 OK"
+        await raw.send_all(b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status)
+        await trio.sleep(1)
+
+    async with open_scripted(script) as server:
+        async with Client(mounts={server.url: server}, middleware=[retry()]) as client:
+            async with client.stream("PUT", server.url, content=Content()) as response:
+                assert response.status == 200
+    assert steps == ["begin", "end"] * 2
+
+
 # -- what is not sent again --------------------------------------------------------------------------------------------
 
 

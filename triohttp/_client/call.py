@@ -66,6 +66,7 @@ class Call:
         decoder: what undoes its codings, None when nothing does.
         codings: those that stay on it.
         ended: the exchange is over and its slot given back.
+        sent_before: bytes of the request, or of one that led to it, went out in an exchange before this one.
     """
 
     __slots__ = (
@@ -81,7 +82,6 @@ class Call:
         "_pool",
         "_progress",
         "_send_error",
-        "_sent_before",
         "_told_sent",
         "_upload",
         "codings",
@@ -91,6 +91,7 @@ class Call:
         "interim",
         "phases",
         "request",
+        "sent_before",
     )
 
     def __init__(
@@ -122,7 +123,7 @@ class Call:
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._nursery: trio.Nursery | None = None
         self._send_error: DisconnectedError | None = None
-        self._sent_before = False  # in an exchange that was given up for another
+        self.sent_before = False  # in an exchange that was given up for another
         self._client_closed = False
         self._told_sent = False
 
@@ -210,6 +211,11 @@ class Call:
             await self._upload.wait_done()
         self.check_upload()
 
+    async def wait_upload(self) -> None:
+        """Wait until the upload's task has let go of the content; never raises what it met with."""
+        if self._upload is not None and not self._upload.done:
+            await self._upload.wait_done()
+
     def client_closed(self) -> None:
         """End at once: the client is being closed; whoever waits here is told."""
         self._client_closed = True
@@ -223,7 +229,7 @@ class Call:
     @property
     def sent(self) -> bool:
         """Bytes of the request may have reached the server."""
-        return self._sent_before or (self._exchange is not None and self._exchange.sent)
+        return self.sent_before or (self._exchange is not None and self._exchange.sent)
 
     def check_open(self) -> None:
         """Raise ClientClosedError if the client was closed meanwhile."""
@@ -331,7 +337,7 @@ class Call:
             self.check_upload()  # its cleanup may have failed
             self._upload = None
         await self._prepare_content()
-        self._sent_before = self.sent
+        self.sent_before = self.sent
         self._exchange = self._send_error = None
         self.interim.clear()
         lease.discard()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from triohttp._values.limits import ClientTimeouts
-from triohttp.errors import TooManyRedirectsError, TotalTimeout, TrioHTTPError
+from triohttp.errors import TooManyRedirectsError, TotalTimeout, TransportError, TrioHTTPError
 
 from .body import StreamedContent
 from .call import Call, leave_nursery, needs_task
@@ -260,9 +260,19 @@ class Flow:
 
     async def _exchange(self, request: ClientRequest) -> ClientAnswer:
         """Send one request to its server."""
-        if self._call is not None and not self._call.ended:
-            await self._give_up(self._call)
-        call = self._call = self._client.make_call(request, self._total_deadline)
+        sent = False
+        if self._call is not None:
+            sent = self._call.sent
+            if not self._call.ended:
+                await self._give_up(self._call)
+            await self._call.wait_upload()  # of an open answer that middleware has closed: its content may go out again
+        try:
+            call = self._call = self._client.make_call(request, self._total_deadline)
+        except TransportError as exc:
+            if sent:
+                exc.sent, exc.safe_to_retry = True, False
+            raise
+        call.sent_before = sent  # whoever was asked first may have acted: the call as a whole is not safe any more
         return await (self._exchange_whole(call) if self._whole else self._exchange_open(call))
 
     async def _give_up(self, call: Call) -> None:
