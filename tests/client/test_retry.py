@@ -89,6 +89,7 @@ async def test_answers_that_may_pass(status: int, autojump_clock: trio.testing.M
     async with open_client(reply(status), reply(status)) as (client, origin):
         response = await client.get("/")
         assert (response.status, response.content, response.history) == (200, b"ok", ())
+        assert response.attempts == 3
         assert origin.methods == ["GET"] * 3
         assert origin.dials == 1
 
@@ -509,6 +510,7 @@ async def test_the_last_open_answer_can_be_read(autojump_clock: trio.testing.Moc
     async with open_client(*[reply(503, content=b"%d" % n) for n in range(9)]) as (client, origin):
         async with client.stream("GET", "/") as response:
             assert (response.status, await response.read()) == (503, b"2")
+            assert response.attempts == 3
         assert len(origin.seen) == 3
 
 

@@ -62,9 +62,10 @@ class ClientAnswer:
         codings: the content codings that are still on the content: nobody here knows one of them, it is a part of
             something (206), or the request said ``decode=False``.
         history: the answers that redirected here, the oldest first; nobody reads their content, so they have none.
+        attempts: how often ``retry`` has sent the request; 1 where there is none.
     """
 
-    __slots__ = ("codings", "headers", "history", "http_version", "interim", "request", "status")
+    __slots__ = ("attempts", "codings", "headers", "history", "http_version", "interim", "request", "status")
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class ClientAnswer:
         self.http_version = http_version
         self.interim = interim
         self.history: tuple[ClientResponse, ...] = ()
+        self.attempts = 1
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status} {self.reason} to {self.request}>"

@@ -163,6 +163,7 @@ class _Retry:
                     raise
                 why = str(exc)
             else:
+                answer.attempts = attempt
                 if answer.status not in self.statuses:
                     return answer
                 sent = True

@@ -185,6 +185,7 @@ class ClientResponseStream(ClientAnswer):
             response.codings,
         )
         answer.history = response.history
+        answer.attempts = response.attempts
         answer._call = None
         answer._response = response
         answer._default_max = None
