@@ -5,13 +5,26 @@ Each scenario is cancelled at every step that the request's own task or the serv
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from triohttp import App, Client, ClientLimits, Limits, Request, Response
+from triohttp import (
+    App,
+    Client,
+    ClientAnswer,
+    ClientLimits,
+    ClientRequest,
+    DigestAuth,
+    Limits,
+    Request,
+    Response,
+    Send,
+)
 from triohttp.testing import SweepRun
 
 if TYPE_CHECKING:
@@ -20,6 +33,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sweep, pytest.mark.wall_seconds(300)]
 
 PIECE = b"0123456789" * 100
+CODED = gzip.compress(PIECE * 4)
 
 
 def make_app() -> App:
@@ -41,6 +55,24 @@ def make_app() -> App:
         async for chunk in request.body:
             size += len(chunk)
         return Response.text(str(size))
+
+    @app.get("/moved")
+    async def moved(request: Request) -> Response:
+        fields = [("Location", "/plain?token=moved"), ("Set-Cookie", "from=moved")]
+        return Response(b"elsewhere", status=302, headers=fields)
+
+    @app.post("/guarded")
+    async def guarded(request: Request) -> Response:
+        if "authorization" not in request.headers:
+            challenge = 'Digest realm="r", nonce="n", algorithm=SHA-256, qop="auth"'
+            return Response(b"who?", status=401, headers={"WWW-Authenticate": challenge})
+        return Response.text(f"{len(await request.read())} {request.cookies.get('from')}")
+
+    @app.get("/coded")
+    async def coded(request: Request) -> None:
+        async with request.respond(200, {"Content-Encoding": "gzip"}) as body:
+            for start in range(0, len(CODED), 20):
+                await body.send_all(CODED[start : start + 20])
 
     return app
 
@@ -72,13 +104,48 @@ async def upload_stream(client: Client) -> None:
     assert (await client.post("/upload", content=pieces())).text == "4000"
 
 
+async def follow_with_cookies(client: Client) -> None:
+    reply = await client.get("/moved")
+    assert (reply.text, len(reply.history)) == ("plain moved", 1)
+    async with client.stream("GET", "/moved") as response:
+        assert await response.read() == b"plain moved"
+
+
+async def answer_a_challenge(client: Client) -> None:
+    reply = await client.post("/guarded", content=[PIECE, PIECE], auth=DigestAuth("u", "p"))
+    assert reply.text.startswith("2000")
+
+
+async def read_coded(client: Client) -> None:
+    assert (await client.get("/coded")).content == PIECE * 4
+    async with client.stream("GET", "/coded") as response:
+        assert [line async for line in response.lines()] == [(PIECE * 4).decode()]
+
+
+async def post_a_form_with_a_file(client: Client) -> None:
+    reply = await client.post("/upload", form={"a": "1"}, files={"f": io.BytesIO(PIECE)})
+    assert int(reply.text) > len(PIECE)
+
+
+async def send_through_middleware(client: Client) -> None:
+    async def twice(request: ClientRequest, send: Send) -> ClientAnswer:
+        await send(request)
+        return await send(request)
+
+    async with client.derive(middleware=[twice]).stream("POST", "/upload", content=[PIECE, PIECE]) as response:
+        assert await response.text() == "2000"
+
+
 async def two_at_once(client: Client) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(get_plain, client)
         nursery.start_soon(get_plain, client)
 
 
-SCENARIOS = [get_plain, read_stream, leave_stream_early, upload_bytes, upload_stream, two_at_once]
+SCENARIOS = [
+    get_plain, read_stream, leave_stream_early, upload_bytes, upload_stream, follow_with_cookies, answer_a_challenge,
+    read_coded, post_a_form_with_a_file, send_through_middleware, two_at_once,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("request_kept_alive", [False, True], ids=["new", "kept-alive"])
