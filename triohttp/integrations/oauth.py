@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import trio
 
-from triohttp import Auth, Client, ClientAnswer, ClientRequest
+from triohttp import Auth, Client, ClientAnswer, ClientRequest, ClientResponseStream
 from triohttp.errors import AuthError, ClientClosedError
 
 from ._oauth1 import OAuth1, SignatureMethod
@@ -43,6 +43,9 @@ __all__ = [
     "exchange_code",
     "make_authorization_request",
 ]
+
+DISCARD_SECONDS = 1.0
+"""How long content that nobody wants is read for the sake of its connection; 64 KiB of it at most."""
 
 TokenSource: TypeAlias = Callable[[Client, "OAuth2Token | None"], Awaitable[OAuth2Token]]
 """Where tokens come from: called with a client that has no credentials of its own, and the token there was before."""
@@ -132,6 +135,8 @@ class OAuth2(Auth):
         if self._unproven:
             self._refused = True
             return False
+        # The answer of a stream holds its connection, which the request for a token may be waiting for (Rule 1).
+        await _discard(answer)
         await self._renew(client, self._source)
         return True
 
@@ -182,6 +187,14 @@ class OAuth2(Auth):
         finally:
             self._renewal = None
             renewal.done.set()
+
+
+async def _discard(answer: ClientAnswer) -> None:
+    """Let an answer go, with its connection if what is left of the content is short."""
+    if isinstance(answer, ClientResponseStream):
+        with trio.move_on_after(DISCARD_SECONDS):
+            await answer.receive_error()
+        await answer.body.aclose()
 
 
 def _field(token: OAuth2Token) -> str:
