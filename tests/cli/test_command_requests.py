@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -217,11 +218,11 @@ def test_a_download_goes_on_after_the_command_was_ended(url: str, cuts: list[int
     """What an earlier one left is continued; when it was of something else it begins again."""
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:1000])
     facts = tmp_path / "file.bin.part.json"
-    facts.write_text(json.dumps({"url": f"{url}/file.bin", "validator": '"v1"'}))
+    facts.write_text(json.dumps({"of": hashlib.sha256(f"{url}/file.bin".encode()).hexdigest(), "validator": '"v1"'}))
     assert run("get", f"{url}/file.bin", "--download", "-v", cwd=tmp_path).stderr.count("Range: bytes=1000-") == 1
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
     (tmp_path / "file.bin.part").write_bytes(b"other")
-    facts.write_text(json.dumps({"url": f"{url}/file.bin", "validator": '"v0"'}))
+    facts.write_text(json.dumps({"of": hashlib.sha256(f"{url}/file.bin".encode()).hexdigest(), "validator": '"v0"'}))
     assert run("get", f"{url}/file.bin", "--download", cwd=tmp_path).returncode == 0
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
 

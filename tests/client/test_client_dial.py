@@ -235,3 +235,24 @@ async def test_tls_to_a_mount() -> None:
         for _ in range(2):
             assert (await client.get(server.url)).content == b"ok"
         assert len(server.connections) == 1
+
+
+async def test_a_dial_that_is_cancelled_raises_no_group() -> None:
+    """The nursery in which addresses are tried is nobody's business: what comes out is Cancelled itself."""
+    raised: list[BaseException] = []
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        with socket.socket() as first, socket.socket() as second:
+            for waiting in (first, second):
+                waiting.setblocking(False)
+                waiting.connect_ex(("127.0.0.1", port))
+            async with Client() as client:
+                with trio.move_on_after(0.1):
+                    try:
+                        await client.get(f"http://127.0.0.1:{port}/")
+                    except BaseException as exc:
+                        raised.append(exc)
+                        raise
+    assert [type(one) for one in raised] == [trio.Cancelled]

@@ -19,6 +19,7 @@ from triohttp import (
     ClientRequest,
     ClientResponse,
     ClientResponseStream,
+    DigestAuth,
     Headers,
     Request,
     Response,
@@ -329,3 +330,68 @@ async def test_what_a_block_raises_is_its_own() -> None:
         async with open_client():
             await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_what_was_given_for_one_origin_stays_there() -> None:
+    """Middleware that sends a request elsewhere takes no credentials and no cookies of the call along."""
+    seen: list[str] = []
+
+    async def elsewhere(request: ClientRequest, send: Send) -> ClientAnswer:
+        other = request.copy()
+        other.url = other.url.replace(host="other.test")
+        return await send(other)
+
+    async def script(raw: RawConnection) -> None:
+        await raw.read_request()
+        seen.append(bytes(raw.received).decode().lower())
+        await raw.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with open_scripted(script) as server:
+        mounts = {HOME: server, "http://other.test": server}
+        async with Client(HOME, mounts=mounts, auth=("u", "p"), middleware=[elsewhere]) as client:
+            await client.get("/", cookies={"own": "1"})
+            await client.get("/", auth=("u", "p"))
+    assert len(seen) == 2
+    assert not [one for one in seen if "authorization" in one or "cookie" in one]
+
+
+async def test_a_function_for_auth_may_give_large_content() -> None:
+    """Its upload needs a task, which the block of a stream has room for."""
+
+    def sign(request: ClientRequest) -> None:
+        request.content = b"y" * 100_000
+
+    async with open_client() as client, client.stream("POST", "/upload", content=b"x", auth=sign) as response:
+        assert await response.text() == "100000"
+
+
+async def test_a_challenge_to_content_that_can_be_read_once() -> None:
+    """It cannot be sent again, so the 401 is the answer; what can be read again is sent again."""
+    app = App()
+
+    @app.post("/")
+    async def handler(request: Request) -> Response:
+        await request.read()
+        if "authorization" in request.headers:
+            return Response.text("in")
+        challenge = 'Digest realm="r", nonce="n", algorithm=SHA-256, qop="auth"'
+        return Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    async with open_in_process(app) as site, Client(HOME, mounts={HOME: site}) as client:
+        once = await client.post("/", content=(b"x" for _ in range(3)), auth=DigestAuth("u", "p"))
+        again = await client.post("/", content=[b"x"] * 3, auth=DigestAuth("u", "p"))
+        assert (once.status, again.status) == (401, 200)
+
+
+async def test_an_observer_that_fails_in_a_stream_ends_it() -> None:
+    """What it did not hear is not silently missing from what is read next."""
+
+    class Failing(ClientObserver):
+        def content_received(self, request: ClientRequest, data: bytes) -> None:
+            raise KeyError("content")
+
+    async with open_client(observers=[Failing()]) as client:
+        with pytest.raises(KeyError, match="content"):
+            async with client.stream("GET", "/here") as response:
+                await response.read()
+        assert client.pool.statistics().connections == 0

@@ -29,6 +29,7 @@ def make_app() -> App:
             "target": request.url.target,
             "headers": fields,
             "content": (await request.read()).decode(),
+            "trailers": list(request.trailers or {}),
         }
         return Response.json(seen, headers={"X-Seen": request.method})
 
@@ -267,3 +268,14 @@ async def test_a_policy_of_another_type_is_named(redirects: Any) -> None:
     async with open_client() as client:
         with pytest.raises(TypeError, match="redirects must be a RedirectPolicy or a bool"):
             await client.get(f"{A}/echo", redirects=redirects)
+
+
+async def test_trailers_do_not_cross() -> None:
+    """Content may be allowed to; what is said behind it, a signature for one, stays at home."""
+    policy = RedirectPolicy(content=True)
+    async with open_client() as client:
+        for target, trailers in ((A, ["X-Signature"]), (B, [])):
+            response = await client.post(
+                f"{A}/307?to={target}/echo", content=[b"x"], trailers={"X-Signature": "s"}, redirects=policy
+            )
+            assert (seen(response)["content"], seen(response)["trailers"]) == ("x", trailers)

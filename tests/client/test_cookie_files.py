@@ -360,6 +360,7 @@ async def test_cancelled_while_the_disk_is_slow(tmp_path, monkeypatch):
         nursery.start_soon(save, scope)
         await trio.to_thread.run_sync(disk.reached.wait)
         scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()  # until it has heard of it
         disk.going_on.set()
     assert scope.cancelled_caught
     assert left == ["jar"]

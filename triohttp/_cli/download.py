@@ -8,6 +8,7 @@ Rule 3: a connection that breaks is no end: the rest is asked for, while that br
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -18,7 +19,7 @@ from urllib.parse import unquote
 import trio
 
 from triohttp import Client, ClientResponseStream, Headers, RequestOptions
-from triohttp.errors import DisconnectedError, InactivityError, RemoteProtocolError
+from triohttp.errors import DisconnectedError, InactivityError, RemoteProtocolError, TotalTimeout
 
 from .progress import open_progress
 
@@ -48,6 +49,8 @@ async def download(client: Client, method: str, url: str, options: RequestOption
             done = part.stat().st_size if part.exists() else 0
             try:
                 status = await _receive(client, method, url, options, (part, facts), progress)
+            except TotalTimeout:
+                raise
             except (DisconnectedError, InactivityError) as exc:
                 received = part.stat().st_size if part.exists() else 0
                 failures = 0 if received > done else failures + 1
@@ -85,18 +88,22 @@ async def _receive(
         if response.status not in (200, 206):
             print(f"triohttp: {response.status} {response.reason}", file=sys.stderr)
             return response.status // 100 if response.is_error or response.is_redirection else 1
+        total = None if response.length is None else have + response.length
         if response.status == 206:
-            _check_range(response, have)
+            total = _check_range(response, have)
         else:
             have = 0
-            _remember(response, url, facts)
-        total = None if response.length is None else have + response.length
+            facts.unlink(missing_ok=True)  # before anything of the new content is there: the two never mix
         progress.begin(have, total)
         async with await trio.open_file(part, "ab" if have else "wb") as file:
+            if response.status == 200:
+                _remember(response, url, facts)
             async for piece in response.body:
                 await file.write(piece)
                 have += len(piece)
                 progress.moved(have)
+    if total is not None and have < total:
+        raise DisconnectedError(f"the server sent {have} of {total} bytes", phase="content")
     return 0
 
 
@@ -107,7 +114,7 @@ def _continued(headers: Headers, url: str, part: Path, facts: Path) -> int:
         have = part.stat().st_size
     except (OSError, ValueError):
         return 0
-    validator = known.get("validator") if isinstance(known, dict) and known.get("url") == url else None
+    validator = known.get("validator") if isinstance(known, dict) and known.get("of") == _digest(url) else None
     if not have or not isinstance(validator, str):
         return 0
     headers["Range"] = f"bytes={have}-"
@@ -121,14 +128,21 @@ def _remember(response: ClientResponseStream, url: str, facts: Path) -> None:
     if validator is None:
         facts.unlink(missing_ok=True)
     else:
-        facts.write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+        facts.write_text(json.dumps({"of": _digest(url), "validator": validator}), encoding="utf-8")
 
 
-def _check_range(response: ClientResponseStream, have: int) -> None:
+def _check_range(response: ClientResponseStream, have: int) -> int | None:
+    """Return how much there is altogether, None when the server does not say."""
     field = response.headers.get("content-range", "")
     match = _RANGE.fullmatch(field)
-    if match is None or int(match[1]) != have:
+    if match is None or not have or int(match[1]) != have:
         raise RemoteProtocolError(f"asked for bytes from {have} on, the server sent {field!r}", slug="range")
+    return None if match[3] == "*" else int(match[3])
+
+
+def _digest(url: str) -> str:
+    """Return what tells one URL from another, without the secrets that may be in it."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _name(url: str) -> str:

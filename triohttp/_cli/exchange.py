@@ -50,8 +50,14 @@ def run_exchange(arguments: argparse.Namespace) -> int:
 
 def run_safely(function: Callable[[argparse.Namespace], Awaitable[int]], arguments: argparse.Namespace) -> int:
     """Run a command's function in trio and return its exit status, or the one for how it failed."""
+    async def main() -> int:
+        try:
+            return await function(arguments)
+        except BaseExceptionGroup as group:  # of a command's own nursery
+            raise _first(group) from None
+
     try:
-        return trio.run(function, arguments)
+        return trio.run(main)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -71,6 +77,11 @@ def run_safely(function: Callable[[argparse.Namespace], Awaitable[int]], argumen
         return _failed(exc, EXIT_BY_CLASS.get((exc.code or 0) // 100, EXIT_BROKEN))
     except (TrioHTTPError, OSError) as exc:
         return _failed(exc, 1)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = [one for one in group.exceptions if not isinstance(one, trio.Cancelled)] or group.exceptions
+    return _first(inner[0]) if isinstance(inner[0], BaseExceptionGroup) else inner[0]
 
 
 def _failed(exc: BaseException, status: int) -> int:

@@ -364,7 +364,7 @@ class Call:
         if head.status == 417 and self.request.expect_continue and not self._content_started():
             # The server does not know the expectation, so the request is repeated without it (RFC 9110 §10.1.1).
             self.request.expect_continue = False
-            del self.request.headers["expect"]
+            self.request.headers.pop("expect", None)
             return None
         return head
 

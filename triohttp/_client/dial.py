@@ -21,7 +21,7 @@ from triohttp.errors import ConnectError, ProxyError, TLSError, clip
 from .origin import Mounts
 from .pool import Destination
 from .proxies import Proxy
-from .resolve import Resolve, find_address, find_addresses, open_first
+from .resolve import Resolve, find_address, find_addresses, open_first, open_tcp
 from .routes import Routes
 from .socks import load_socks
 from .tls import check_pin
@@ -168,7 +168,7 @@ class Dialer:
                 addresses = await find_addresses(self._resolve, host, port)
                 observe.name_resolved(addresses)
                 return await open_first(addresses, port, self._local_address)
-            return await trio.open_tcp_stream(host, port, local_address=self._local_address)
+            return await open_tcp(host, port, self._local_address)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:  # the latter two from mounts
             if proxy is not None:
                 raise ProxyError(f"cannot connect to the proxy {proxy} for {destination}: {_why(exc)}") from exc

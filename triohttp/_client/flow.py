@@ -105,7 +105,8 @@ class Flow:
         self._whole = False
         defaults = self._client.defaults
         try:
-            if needs_task(self.request) or defaults.middleware or defaults.hop_middleware:
+            request = self.request
+            if needs_task(request) or request.auth is not None or defaults.middleware or defaults.hop_middleware:
                 # Entered here, and by hand: opened any deeper it would outlive scopes that middleware has opened.
                 self._manager = trio.open_nursery()
                 self._nursery = await self._manager.__aenter__()
@@ -175,6 +176,11 @@ class Flow:
         """Send a request, and those that redirects ask for."""
         if request is not self.request and isinstance(request.content, StreamedContent):
             self._contents.append(request.content)  # put there by middleware
+        if request.url.origin != self.request.url.origin:  # middleware sends it elsewhere: what was given stays behind
+            own = self.request
+            request = request.copy()
+            request.auth = None if request.auth is own.auth else request.auth
+            request.cookies = None if request.cookies is own.cookies else request.cookies
         history: list[ClientResponse] = []
         while True:
             answer = await self._hop(request)
@@ -221,6 +227,9 @@ class Flow:
                 break
             if not await auth.challenged(answer.request, answer, self._client):
                 break
+            content = request.content
+            if isinstance(content, StreamedContent) and content.started and not content.replayable:
+                break  # it cannot be sent again: the 401 is the answer
             answer = await self._sent(request)
         return answer
 
@@ -234,7 +243,7 @@ class Flow:
         else:
             answer = await self._prepared(request, cookies)
         if jar is not None and "set-cookie" in answer.headers:
-            jar.store(request.url, answer.headers.get_all("set-cookie"))
+            jar.store(answer.request.url, answer.headers.get_all("set-cookie"))
         return answer
 
     async def _prepared(self, request: ClientRequest, cookies: str | None) -> ClientAnswer:

@@ -138,7 +138,7 @@ def next_request(request: ClientRequest, status: int, headers: Headers, policy: 
     elif request.content:
         _check_content(request, url, status, location, policy)
     if crossing:
-        following.crossed, following.auth, following.cookies = True, None, None
+        following.crossed, following.auth, following.cookies, following.trailers = True, None, None, None
     return following
 
 

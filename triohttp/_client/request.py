@@ -244,7 +244,7 @@ def _resolve(defaults: Defaults, url: str | URL) -> URL:
     elif base is not None:
         target = base.join(url)
     elif url.startswith("/"):
-        raise InvalidURLError(f"{clip(url)} is a relative URL, which needs a client with a base_url")
+        raise InvalidURLError(f"{clip(url.rpartition('@')[2])} is a relative URL, which needs a client with a base_url")
     else:
         target = parse_url(url)
     if base is not None and target.origin != base.origin:

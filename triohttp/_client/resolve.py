@@ -97,6 +97,25 @@ async def find_address(resolve: Resolve | None, host: str, port: int) -> str:
     return str(found[0][4][0])
 
 
+async def open_tcp(host: str, port: int, local_address: str | None) -> trio.SocketStream:
+    """Return a connection to a host, as ``trio.open_tcp_stream`` does, whose nursery stays its own business.
+
+    Cancellation: atomic.
+    Raises:
+        OSError: no address took the connection.
+    """
+    try:
+        return await trio.open_tcp_stream(host, port, local_address=local_address)
+    except BaseExceptionGroup as group:
+        raise only_one(group) from None
+
+
+def only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what a nursery of ours failed with: of Cancelled and Ctrl-C the latter."""
+    inner = [one for one in group.exceptions if not isinstance(one, trio.Cancelled)] or group.exceptions
+    return only_one(inner[0]) if isinstance(inner[0], BaseExceptionGroup) else inner[0]
+
+
 async def open_first(addresses: Sequence[str], port: int, local_address: str | None) -> trio.SocketStream:
     """Return a connection to the first of the addresses that takes one.
 
@@ -106,7 +125,7 @@ async def open_first(addresses: Sequence[str], port: int, local_address: str | N
     Source: RFC 8305 §4, §5.
     """
     if len(addresses) == 1:
-        return await trio.open_tcp_stream(addresses[0], port, local_address=local_address)
+        return await open_tcp(addresses[0], port, local_address)
     race = _Race(_interleaved(addresses), port, local_address)
     try:
         async with trio.open_nursery() as nursery:
@@ -114,9 +133,8 @@ async def open_first(addresses: Sequence[str], port: int, local_address: str | N
     except BaseException as exc:
         if race.winner is not None:
             race.winner.socket.close()
-        if isinstance(exc, BaseExceptionGroup):  # of Cancelled, or of one with Ctrl-C: the nursery is our business
-            inner = [one for one in exc.exceptions if not isinstance(one, trio.Cancelled)] or exc.exceptions
-            raise inner[0] from None
+        if isinstance(exc, BaseExceptionGroup):
+            raise only_one(exc) from None
         raise
     if race.winner is None:
         raise OSError("; ".join(race.failures))

@@ -98,6 +98,10 @@ class ResponseContent(trio.abc.ReceiveStream):
         except TrioHTTPError as exc:
             call.explain(exc)
             raise
+        except Exception as exc:
+            if not isinstance(exc, ValueError):  # of an observer: what it did not hear is lost (ValueError: max_bytes)
+                call.close()
+            raise
         finally:
             self._receiving = False
         if data is None:
