@@ -233,12 +233,11 @@ def test_a_download_that_is_refused_leaves_nothing(url: str, tmp_path: Path) -> 
     assert (done.returncode, os.listdir(tmp_path)) == (4, [])
 
 
-def on_a_terminal(*arguments: str, **environ: str) -> str:
+def on_a_terminal(*arguments: str, command: list[str] = COMMAND) -> str:
     """What a command prints on a terminal."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environ}
-    )
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen([*command, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     seen = b""
     while True:
@@ -254,10 +253,14 @@ def on_a_terminal(*arguments: str, **environ: str) -> str:
     return seen.decode()
 
 
-def test_a_bar_is_for_terminals(url: str, tmp_path: Path) -> None:
-    """A terminal sees how far a download is; a pipe does not."""
-    seen = on_a_terminal("get", f"{url}/file.bin", "--download", "-o", str(tmp_path / "a"))
-    assert "100" in seen or "MB" in seen
+WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from triohttp._cli.main import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("command", [COMMAND, [sys.executable, "-c", WITHOUT_RICH]], ids=["rich", "plain"])
+def test_a_bar_is_for_terminals(url: str, tmp_path: Path, command: list[str]) -> None:
+    """A terminal sees how far a download is, with rich and without; a pipe does not."""
+    seen = on_a_terminal("get", f"{url}/file.bin", "--download", "-o", str(tmp_path / "a"), command=command)
+    assert re.search(r"100 % of 1\.0 MB|1\.0/1\.0 MB", seen)
     assert "\x1b[" in seen
     done = run("get", f"{url}/file.bin", "--download", "-o", str(tmp_path / "b"))
     assert done.stderr == f"{tmp_path / 'b'}: {len(CONTENT):,} bytes\n"
