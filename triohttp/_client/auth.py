@@ -56,7 +56,8 @@ class Auth(ABC):
 
         Args:
             request: what was answered, with the credentials that were put into it.
-            answer: the 401; in a stream its content has not been read.
+            answer: the 401; in a stream its content has not been read, and it holds its connection: ``discard`` it
+                before anything else is sent.
             client: who sent it.
         """
         return False

@@ -40,8 +40,6 @@ LOGGER = logging.getLogger("triohttp.client")
 STATUSES: Final = frozenset({429, 502, 503, 504})
 """What servers and gateways answer when they have not done the work."""
 MOST_DOUBLINGS = 60
-DISCARD_SECONDS = 1.0
-"""How long content that nobody wants is read for the sake of its connection; 64 KiB of it at most."""
 
 
 def retry(
@@ -178,7 +176,8 @@ class _Retry:
                 if refusal:
                     LOGGER.info("%s: %s; attempt %d was the last: %s", request, why, attempt, refusal)
                     return answer
-                await _discard(answer)
+                if isinstance(answer, ClientResponseStream):
+                    await answer.discard()
                 del answer  # or its content would be kept for as long as the wait is
             LOGGER.info("%s: %s; attempt %d follows in %.1f s", request, why, attempt + 1, seconds)
             await trio.sleep(seconds)
@@ -227,11 +226,3 @@ def _retry_after(headers: Headers) -> float:
     """
     sent_at = parse_http_date(headers.get("date", ""))
     return parse_retry_after(headers.get("retry-after", ""), time.time() if sent_at is None else sent_at) or 0.0
-
-
-async def _discard(answer: ClientAnswer) -> None:
-    """Let an answer go, with its connection if what is left of the content is short."""
-    if isinstance(answer, ClientResponseStream):
-        with trio.move_on_after(DISCARD_SECONDS):
-            await answer.receive_error()
-        await answer.body.aclose()

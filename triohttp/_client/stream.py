@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientResponseStream", "ResponseContent", "StreamContext", "UpgradeContext", "Upgraded"]
 
+DISCARD_SECONDS = 1.0
+"""How long content that nobody wants is read for the sake of its connection; 64 KiB of it at most."""
 ERROR_BYTES = 64 * 1024
 """Content of an answer that ``raise_for_status`` keeps."""
 MADE_BYTES = 64 * 1024
@@ -316,6 +318,17 @@ class ClientResponseStream(ClientAnswer):
             await trio.lowlevel.checkpoint()
             return self
         raise await self.receive_error()
+
+    async def discard(self) -> None:
+        """Let this answer go before its block is left; its connection stays if what is left of the content is short.
+
+        For middleware and credentials that send something else first: until then the answer holds its connection.
+
+        Cancellation: fatal.
+        """
+        with trio.move_on_after(DISCARD_SECONDS):
+            await self.receive_error()
+        await self.body.aclose()
 
     async def receive_error(self) -> StatusError:
         """Return the error that this answer would be, with as much of its content as can be had, up to 64 KiB."""

@@ -44,9 +44,6 @@ __all__ = [
     "make_authorization_request",
 ]
 
-DISCARD_SECONDS = 1.0
-"""How long content that nobody wants is read for the sake of its connection; 64 KiB of it at most."""
-
 TokenSource: TypeAlias = Callable[[Client, "OAuth2Token | None"], Awaitable[OAuth2Token]]
 """Where tokens come from: called with a client that has no credentials of its own, and the token there was before."""
 
@@ -136,7 +133,8 @@ class OAuth2(Auth):
             self._refused = True
             return False
         # The answer of a stream holds its connection, which the request for a token may be waiting for (Rule 1).
-        await _discard(answer)
+        if isinstance(answer, ClientResponseStream):
+            await answer.discard()
         await self._renew(client, self._source)
         return True
 
@@ -187,14 +185,6 @@ class OAuth2(Auth):
         finally:
             self._renewal = None
             renewal.done.set()
-
-
-async def _discard(answer: ClientAnswer) -> None:
-    """Let an answer go, with its connection if what is left of the content is short."""
-    if isinstance(answer, ClientResponseStream):
-        with trio.move_on_after(DISCARD_SECONDS):
-            await answer.receive_error()
-        await answer.body.aclose()
 
 
 def _field(token: OAuth2Token) -> str:
