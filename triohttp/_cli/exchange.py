@@ -50,6 +50,7 @@ def run_exchange(arguments: argparse.Namespace) -> int:
 
 def run_safely(function: Callable[[argparse.Namespace], Awaitable[int]], arguments: argparse.Namespace) -> int:
     """Run a command's function in trio and return its exit status, or the one for how it failed."""
+
     async def main() -> int:
         try:
             return await function(arguments)

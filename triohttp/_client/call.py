@@ -34,6 +34,7 @@ from triohttp.errors import (
 from .body import WHOLE_BYTES, StreamedContent, in_pieces
 from .decoded import DecodedCollector
 from .dial import Dialer, DialProgress
+from .groups import only_one
 from .observers import Observers
 from .phases import CONNECT, CONTENT, HEAD, LATE_HEAD, POOL, SEND, UPLOAD, Phases
 from .pool import Destination, Lease, Pool
@@ -507,15 +508,17 @@ class Call:
                     bound=max_bytes,
                 )
             content.max_bytes = max_bytes
-        if self.decoder is not None:
-            return await self._read_decoded(content, DecodedCollector(self.decoder, max_bytes))
+        collector = None if self.decoder is None else DecodedCollector(self.decoder, max_bytes)
         seconds = self.request.timeouts.read_idle_seconds
         progress = self.request.on_download
         pieces = []
         try:
             self.phases.enter(CONTENT, seconds)
             while piece := await content.receive_some():
-                pieces.append(piece)
+                if collector is None:
+                    pieces.append(piece)
+                else:
+                    await collector.add(piece)
                 if progress is not None:
                     progress(content.received, content.length)
                 self.phases.enter(CONTENT, seconds)
@@ -523,23 +526,9 @@ class Call:
             self.check_open()
             raise
         await self.end_upload()
+        if collector is not None:
+            return collector.finish()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def _read_decoded(self, content: IncomingContent, collector: DecodedCollector) -> bytes:
-        seconds = self.request.timeouts.read_idle_seconds
-        progress = self.request.on_download
-        try:
-            self.phases.enter(CONTENT, seconds)
-            while piece := await content.receive_some():
-                await collector.add(piece)
-                if progress is not None:
-                    progress(content.received, content.length)
-                self.phases.enter(CONTENT, seconds)
-        except trio.ClosedResourceError:
-            self.check_open()
-            raise
-        await self.end_upload()
-        return collector.finish()
 
     async def skip(self) -> None:
         """End the exchange without its content, which nobody wants: what is short is thrown away, else the connection.
@@ -582,4 +571,4 @@ async def leave_nursery(manager: AbstractAsyncContextManager[trio.Nursery]) -> N
     try:
         await manager.__aexit__(None, None, None)
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        raise only_one(group) from None

@@ -35,6 +35,7 @@ from .dial import Dialer
 from .events import EventReceiver, EventsContext, EventsSettings, event_fields
 from .fan_out import ItemT, MapContext, hedge
 from .flow import Flow
+from .groups import only_one
 from .observers import Observers
 from .options import ClientOptions, DerivedOptions, RequestOptions, check_options, check_type
 from .origin import Mounts
@@ -197,7 +198,7 @@ class Client:
             await shared.manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
             if exc is None or failed:
-                raise group.exceptions[0] from None
+                raise only_one(group) from None
         return False  # the block's own exception, which is no business of the nursery's
 
     async def aclose(self) -> None:

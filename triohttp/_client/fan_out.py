@@ -31,6 +31,7 @@ from triohttp.errors import (
 from .body import StreamedContent
 from .call import leave_nursery
 from .flow import Flow
+from .groups import is_cancelled
 from .options import RequestOptions
 from .response import ClientResponse
 from .retry import is_repeatable
@@ -41,13 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["ItemT", "MapContext", "MapItem", "MapResults", "hedge"]
 
 BUSY = 429
-
-
-def _is_cancelled(exc: BaseException) -> bool:
-    """Tell whether there is nothing but cancellation in an exception; groups of it come from nurseries of programs."""
-    if isinstance(exc, BaseExceptionGroup):
-        return exc.split(trio.Cancelled)[1] is None
-    return isinstance(exc, trio.Cancelled)
 
 
 # -- one request against itself ----------------------------------------------------------------------------------------
@@ -127,7 +121,7 @@ class _Race:
             self._error = self._error or exc
             self.over = self.over or isinstance(exc, TotalTimeout)
         except BaseException as exc:  # noqa: BLE001  # kept
-            if _is_cancelled(exc):
+            if is_cancelled(exc):
                 return  # no news: whoever waits for some is in the same scopes, and raises its own
             self._fatal = self._fatal or exc
             self.over = True
@@ -268,7 +262,7 @@ class MapResults(Generic[ItemT]):
 
     def _fail(self, exc: BaseException) -> None:
         """Keep what ends everything; answers that have come are handed out before it."""
-        if _is_cancelled(exc):
+        if is_cancelled(exc):
             return  # the program's task is in the same scopes, or has left the block
         if self._error is None:
             self._error = exc

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from triohttp._values.authority import bracketed
 from triohttp._values.limits import ClientLimits
 from triohttp.errors import ClientClosedError
 
@@ -51,8 +52,7 @@ class Destination(NamedTuple):
         return self.proxy is not None and not self.tunnel and not self.proxy.is_socks
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
 
 class Pooled(Protocol):

@@ -16,6 +16,8 @@ import trio
 from triohttp._values.authority import encode_authority
 from triohttp.errors import ConnectError, clip
 
+from .groups import only_one
+
 __all__ = [
     "Resolve",
     "ResolveInit",
@@ -108,12 +110,6 @@ async def open_tcp(host: str, port: int, local_address: str | None) -> trio.Sock
         return await trio.open_tcp_stream(host, port, local_address=local_address)
     except BaseExceptionGroup as group:
         raise only_one(group) from None
-
-
-def only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what a nursery of ours failed with: of Cancelled and Ctrl-C the latter."""
-    inner = [one for one in group.exceptions if not isinstance(one, trio.Cancelled)] or group.exceptions
-    return only_one(inner[0]) if isinstance(inner[0], BaseExceptionGroup) else inner[0]
 
 
 async def open_first(addresses: Sequence[str], port: int, local_address: str | None) -> trio.SocketStream:

@@ -19,6 +19,7 @@ from triohttp._values.limits import ClientTimeouts
 from triohttp.errors import DisconnectedError, WriteTimeout
 
 from .body import SLICE_BYTES, StreamedContent
+from .groups import is_cancelled
 from .options import Progress, TrailersInit
 
 __all__ = ["Upload"]
@@ -146,11 +147,7 @@ class Upload:
         on_end(self)
 
     def _keep(self, exc: BaseException) -> None:
-        if isinstance(exc, BaseExceptionGroup):  # of the iterable's own; a nursery of its own makes one of Cancelled
-            cancelled = exc.split(trio.Cancelled)[1] is None
-        else:
-            cancelled = isinstance(exc, trio.Cancelled)
-        if cancelled:
+        if is_cancelled(exc):
             return  # the receiver is in the same scopes and raises its own
         if self._sending and isinstance(exc, DisconnectedError):
             self.send_error = exc
