@@ -19,29 +19,15 @@ from typing import Any, BinaryIO
 import pytest
 import trio
 import trio.testing
+from recorder import OK, Recorder
 
 from triohttp import Client
 from triohttp._client.body import StreamedContent
 from triohttp._client.file_content import PIECE_BYTES, FileSource, PathSource, file_source
 from triohttp.errors import BodyStateError, LocalProtocolError
-from triohttp.testing import RawConnection, RawRequest, open_scripted
+from triohttp.testing import RawConnection, open_scripted
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-AGAIN = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"
 DATA = bytes(number * 7 % 251 for number in range(3 * PIECE_BYTES + 17))
-
-
-class Recorder:
-    """A server that redirects what is not for /again, and keeps every request."""
-
-    def __init__(self) -> None:
-        self.requests: list[RawRequest] = []
-
-    async def __call__(self, connection: RawConnection) -> None:
-        while True:
-            request = await connection.read_request()
-            self.requests.append(request)
-            await connection.send_all(AGAIN if request.target == "/first" else OK)
 
 
 @pytest.fixture

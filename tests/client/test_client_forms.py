@@ -13,31 +13,17 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multipart import MultipartParser
+from recorder import Recorder
 
 from triohttp import Client, ClientLimits
 from triohttp._client.body import WHOLE_BYTES, StreamedContent
 from triohttp._client.multipart_content import FilePart
 from triohttp._client.request import DEFAULT_HEADERS, ClientRequest, Defaults, RequestOptions, build_request
 from triohttp.errors import BodyStateError, InvalidHeaderError, LocalProtocolError, RedirectError
-from triohttp.testing import RawConnection, RawRequest, SweepRun, cancel_sweep, open_scripted
+from triohttp.testing import SweepRun, cancel_sweep, open_scripted
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-AGAIN = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"
 PLAIN = Defaults(None, DEFAULT_HEADERS)
 LONG = b"long" * 100_000
-
-
-class Recorder:
-    """A server that redirects what is for /first, and keeps every request."""
-
-    def __init__(self) -> None:
-        self.requests: list[RawRequest] = []
-
-    async def __call__(self, connection: RawConnection) -> None:
-        while True:
-            request = await connection.read_request()
-            self.requests.append(request)
-            await connection.send_all(AGAIN if request.target == "/first" else OK)
 
 
 def build(options: RequestOptions) -> ClientRequest:

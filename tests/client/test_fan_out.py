@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from cancelling import check_cancelling_anywhere
 
 from triohttp import (
     URL,
@@ -28,9 +28,8 @@ from triohttp.errors import (
     ClientClosedError,
     ConnectError,
     InvalidURLError,
-    TrioHTTPError,
 )
-from triohttp.testing import RawConnection, SweepRun, cancel_sweep, open_in_process, open_scripted
+from triohttp.testing import open_in_process
 
 HOME = "http://app.test"
 
@@ -385,30 +384,4 @@ async def map_some(client: Client, url: str) -> None:
 @pytest.mark.parametrize("every_task", [False, True])
 def test_cancelling_anywhere_leaks_nothing(use: Callable[[Client, str], Awaitable[None]], every_task: bool) -> None:
     """Every slot is there afterwards, and the client goes on working."""
-
-    async def scenario(sweep: SweepRun) -> None:
-        count = 0
-
-        async def script(raw: RawConnection) -> None:
-            nonlocal count
-            while True:
-                await raw.read_request()
-                count += 1
-                with contextlib.suppress(trio.BrokenResourceError):
-                    await trio.sleep(3 if count == 1 else 0.25)
-                    await raw.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
-                    await raw.send_all(b"k")
-
-        async with open_scripted(script) as server:
-            async with Client(mounts={server.url: server}) as client:
-                with sweep.block(every_task=every_task):
-                    try:
-                        await use(client, server.url)
-                    except (BaseExceptionGroup, TrioHTTPError) as exc:
-                        raise AssertionError("only Cancelled may come out") from exc
-                statistics = client.pool.statistics()
-                assert (statistics.in_use, statistics.connecting, statistics.waiting) == (0, 0, 0), statistics
-                assert (await client.get(server.url)).content == b"ok"
-
-    report = cancel_sweep(scenario)
-    assert report.cancelled > 0
+    check_cancelling_anywhere(use, every_task=every_task)

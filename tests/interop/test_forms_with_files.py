@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from aiohttp import web
+from aiohttp_site import open_aiohttp
 from werkzeug.formparser import parse_form_data
 
 from triohttp import Client
@@ -56,10 +55,6 @@ async def send(client: Client, url: str, directory: Path) -> Any:
 @asynccontextmanager
 async def aiohttp_server() -> AsyncIterator[str]:
     """Serve with aiohttp, which says what parts it found, on an asyncio loop in a thread."""
-    where: list[str] = []
-    ended: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-    listening = trio.Event()
-    token = trio.lowlevel.current_trio_token()
 
     async def parts(request: web.Request) -> web.Response:
         found = []
@@ -69,28 +64,8 @@ async def aiohttp_server() -> AsyncIterator[str]:
             found.append((part.name, part.filename, part.headers.get("Content-Type"), content.hex()))  # type: ignore[union-attr]
         return web.json_response(found)
 
-    async def main() -> None:
-        app = web.Application(client_max_size=100_000_000)
-        app.add_routes([web.post("/parts", parts)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        where.append(f"http://{host}:{port}")
-        end = asyncio.Event()
-        ended.append((asyncio.get_running_loop(), end))
-        token.run_sync_soon(listening.set)
-        await end.wait()
-        await runner.cleanup()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(trio.to_thread.run_sync, partial(asyncio.run, main())))
-        await listening.wait()
-        try:
-            yield where[0]
-        finally:
-            loop, end = ended[0]
-            loop.call_soon_threadsafe(end.set)
+    async with open_aiohttp([web.post("/parts", parts)]) as url:
+        yield url
 
 
 async def test_aiohttp_reads_every_part(tmp_path: Path) -> None:

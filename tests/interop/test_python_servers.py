@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import trio
 from aiohttp import web
+from aiohttp_site import open_aiohttp
 
 from triohttp import Client
 
@@ -95,10 +93,6 @@ async def test_http_server(version: str) -> None:
 @asynccontextmanager
 async def aiohttp_server() -> AsyncIterator[str]:
     """Serve with aiohttp on an asyncio loop in a thread, which ends with the block."""
-    where: list[str] = []
-    ended: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-    listening = trio.Event()
-    token = trio.lowlevel.current_trio_token()
 
     async def plain(request: web.Request) -> web.Response:
         return web.Response(text="plain")
@@ -114,28 +108,8 @@ async def aiohttp_server() -> AsyncIterator[str]:
             await response.write(piece)
         return response
 
-    async def main() -> None:
-        app = web.Application(client_max_size=100_000_000)
-        app.add_routes([web.get("/plain", plain), web.post("/count", count), web.post("/echo", echo)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        where.append(f"http://{host}:{port}")
-        end = asyncio.Event()
-        ended.append((asyncio.get_running_loop(), end))
-        token.run_sync_soon(listening.set)
-        await end.wait()
-        await runner.cleanup()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(trio.to_thread.run_sync, partial(asyncio.run, main())))
-        await listening.wait()
-        try:
-            yield where[0]
-        finally:
-            loop, end = ended[0]
-            loop.call_soon_threadsafe(end.set)
+    async with open_aiohttp([web.get("/plain", plain), web.post("/count", count), web.post("/echo", echo)]) as url:
+        yield url
 
 
 async def test_aiohttp() -> None:
