@@ -227,6 +227,16 @@ def test_a_download_goes_on_after_the_command_was_ended(url: str, cuts: list[int
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
 
 
+def test_the_time_of_a_download_is_that_of_all_attempts(url: str, cuts: list[int], tmp_path: Path) -> None:
+    """A server that gives a little at a time does not get the time anew; what has come is kept for the next command."""
+    cuts[:] = [10] * 100
+    done = run("get", f"{url}/file.bin", "--download", "--timeout", "2.5", cwd=tmp_path)
+    cuts.clear()
+    assert done.returncode == 8
+    assert "not over in 2.5 s" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["file.bin.part", "file.bin.part.json"]
+
+
 def test_a_download_that_is_refused_leaves_nothing(url: str, tmp_path: Path) -> None:
     """The status says why."""
     done = run("get", f"{url}/status/404", "--download", cwd=tmp_path)

@@ -25,6 +25,7 @@ from triohttp.errors import (
     RemoteProtocolError,
     StatusError,
     TooManyRedirectsError,
+    TotalTimeout,
     TransportError,
     TrioHTTPError,
 )
@@ -125,7 +126,13 @@ async def _exchange(arguments: argparse.Namespace) -> int:
                     print(json.dumps(line, ensure_ascii=False), flush=True)
             return 0
         if arguments.download:
-            return await download(client, method, url, request, arguments.output)
+            with trio.move_on_after(arguments.timeout):  # all attempts together
+                return await download(client, method, url, request, arguments.output)
+            raise TotalTimeout(
+                f"the download was not over in {arguments.timeout:g} s; call again for the rest",
+                phase="content",
+                seconds=arguments.timeout,
+            )
         async with client.stream(method, url, **request) as response:
             if arguments.include:
                 _print_head(response)
